@@ -1,0 +1,74 @@
+// The environment: takes an action, touches a sandboxed workspace, returns facts. It never judges
+// (reward) and never speaks (policy).
+#ifndef MLA_ENV_ENV_H
+#define MLA_ENV_ENV_H
+
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "record/step.h"
+#include "task/task.h"
+
+typedef struct mla_env_options {
+    int workers;               // scripts at once, each with its own warm Python
+    const char *python;        // interpreter of the task venv; NULL: <home>/venv/bin/python
+    const char *home;          // home folder: data/ is mounted, answers/ is not
+    const char *states_path;   // states.git, created when absent
+    const char *cache_path;    // exec.sqlite, created when absent; NULL: no cache
+    bool private_scores;       // evaluation only: facts carry the private half too
+} mla_env_options;
+
+mla_env_options mla_env_options_default(void);
+
+// What happened. The caller clears it.
+typedef struct mla_facts {
+    mla_action action;         // as parsed; kind NONE when the reply could not be read
+    mla_outcome outcome;
+    char *error_type;          // "ValueError", "missing ids", ...; NULL when none
+    char *feedback;            // for the agent: bounded, middle elided
+    bool ran;                  // a script ran (or its cached result stands in)
+    double score_before;       // public half, see mla_state.score
+    double score_after;        // public half; NaN when nothing was scored
+    double score_private;      // NaN unless options.private_scores
+    mla_state state_after;
+    mla_cost cost;             // run_seconds, peak_mb, cached
+    bool final;                // the agent gave its Final Answer
+} mla_facts;
+
+void mla_facts_clear(mla_facts *facts);
+
+typedef struct mla_env mla_env;
+
+// Starts the workers; fails when the interpreter is not there or bubblewrap may not make
+// namespaces, saying what to do. The tasks passed to it must outlive it.
+mla_env *mla_env_create(const mla_env_options *options, mla_err *err);
+void mla_env_free(mla_env *env);        // nothing of any run is alive afterwards
+
+// The task's starting state: its env/ folder as a commit. Idempotent.
+MLA_MUST_USE int mla_env_begin(mla_env *env, const mla_task *task, mla_state *out, mla_err *err);
+
+// A state's script (task->script) as text; caller frees. NULL on error.
+char *mla_env_script(mla_env *env, const mla_task *task, const mla_state *state, mla_err *err);
+
+// Carries out one reply of an agent from a state. The agent's failures are outcomes; -1 only when
+// our own machinery cannot go on at all (states.git unwritable, ...).
+MLA_MUST_USE int mla_env_step(mla_env *env, const mla_task *task, const mla_state *from,
+                              const char *reply, mla_facts *out, mla_err *err);
+
+// The same, asynchronously: any number may be submitted; results come back one by one as they end.
+// `tag` is returned with its result. Collect blocks until one is ready (or wait_seconds pass):
+// 1 and a result, 0 when none came in time or none is outstanding, -1 as above.
+MLA_MUST_USE int mla_env_submit(mla_env *env, const mla_task *task, const mla_state *from,
+                                const char *reply, size_t tag, mla_err *err);
+MLA_MUST_USE int mla_env_collect(mla_env *env, double wait_seconds, size_t *tag, mla_facts *out,
+                                 mla_err *err);
+size_t mla_env_outstanding(const mla_env *env);
+
+// Counters since creation.
+typedef struct mla_env_stats {
+    size_t steps, runs, cache_hits, workers_replaced;
+    double run_seconds, saved_seconds;
+} mla_env_stats;
+mla_env_stats mla_env_stats_get(const mla_env *env);
+
+#endif

@@ -1,0 +1,18 @@
+// Scoring a submission outside the sandbox against answers that are not mounted in it.
+#ifndef MLA_TASK_SCORE_H
+#define MLA_TASK_SCORE_H
+
+#include "task/task.h"
+
+typedef struct mla_answers mla_answers;      // a task's answers, read once; immutable, thread-safe
+
+mla_answers *mla_answers_load(const mla_task *task, mla_err *err);
+void mla_answers_free(mla_answers *answers);
+
+// Scores the bytes of a submission.csv (header with id and target columns; ids in any order, each
+// exactly once, none extra; numbers finite). 0 and both halves' scores, or -1 with the reason in
+// `why` (the agent reads it: it must not tell anything about the answers).
+MLA_MUST_USE int mla_score_submission(const mla_answers *answers, const char *csv, size_t len,
+                                      mla_halves *out, mla_err *why);
+
+#endif

@@ -1,0 +1,64 @@
+// A task: what is to be improved, by which metric, in which direction, from which starter score to
+// which reference. A folder tasks/<name>/ (task.yaml, env/, prepare.py, ideas.yaml) and, once
+// prepared, data under the home folder: data/<name>/ (what scripts see) and answers/<name>.csv
+// (never mounted in a sandbox).
+#ifndef MLA_TASK_TASK_H
+#define MLA_TASK_TASK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/err.h"
+#include "task/metric.h"
+
+// The hidden rows are split in two, as on Kaggle: the public half gives feedback and reward, the
+// private half is only ever used by evaluation.
+typedef struct mla_halves {
+    double public_half, private_half;
+} mla_halves;
+
+typedef struct mla_limits {
+    double seconds;         // wall clock of one script run
+    int memory_mb;          // resident memory of all its processes
+} mla_limits;
+
+typedef struct mla_task {
+    char *name, *description;
+    mla_metric metric;
+    int direction;                // +1: higher is better, -1: lower (from task.yaml only)
+    char *id_column, *target_column;
+    char *script;                 // the starter's file name, "train.py"
+    bool held_out;                // never trained on
+    mla_limits limits;
+    mla_halves init;              // m_init: the starter script's score
+    mla_halves best;              // m_best: the reference score
+    char *dir;                    // tasks/<name>
+    char *env_dir;                // tasks/<name>/env: what a workspace starts from
+    char *data_dir;               // prepared public data: mounted read-only as ./data
+    char *answers_path;           // prepared answers
+    char *data_version;           // SHA-256 over the prepared files, part of the run cache's key
+} mla_task;
+
+// Reads and checks tasks/<name>/task.yaml (unknown and missing keys are errors). When
+// `need_data`, the prepared data must be there too. NULL on error. The caller frees.
+mla_task *mla_task_load(const char *dir, const char *home, bool need_data, mla_err *err);
+void mla_task_free(mla_task *task);
+
+// An idea of tasks/<name>/ideas.yaml: what to try and why, and the edit that does it.
+typedef struct mla_idea {
+    char *id;               // unique in its task
+    char *family;           // "model", "features", "hyper-parameters", ...
+    char *text;             // what to try
+    char *why;
+    char *blocks;           // SEARCH/REPLACE blocks on the starter script
+} mla_idea;
+
+typedef struct mla_ideas {
+    mla_idea *items;
+    size_t len;
+} mla_ideas;
+
+MLA_MUST_USE int mla_ideas_load(mla_ideas *out, const mla_task *task, mla_err *err);
+void mla_ideas_clear(mla_ideas *ideas);
+
+#endif
