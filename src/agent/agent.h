@@ -1,0 +1,112 @@
+// One loop for every actor (policy, scripted expert, endpoint): render, act, step, judge, append.
+//
+// mla_agent_submit/collect make one step of a trajectory: the environment executes the reply, the
+// reward judges the facts, and a whole mla_step comes out. Episodes and step-wise RL are both made
+// of it.
+#ifndef MLA_AGENT_AGENT_H
+#define MLA_AGENT_AGENT_H
+
+#include "env/env.h"
+#include "policy/policy.h"
+#include "record/step.h"
+#include "reward/reward.h"
+#include "task/task.h"
+
+// ---- what an actor sees and says -----------------------------------------------------------------
+
+typedef struct mla_view {
+    const mla_task *task;
+    mla_state state;
+    const char *script;            // text of the task's script in this state
+    const mla_step *history;       // [n_history], the steps before, oldest first
+    size_t n_history;
+    int steps_left;                // this one included
+    uint64_t seed;                 // of this step
+    size_t episode;                // which episode of the batch (actors with a memory index by it)
+} mla_view;
+
+typedef struct mla_reply {
+    char *text;                    // owned
+    int32_t *prompt_ids;           // [n_prompt], owned; policies only, else NULL
+    size_t n_prompt;
+    int32_t *ids;                  // [n_ids], owned; as sampled; policies only, else NULL
+    float *logprobs;               // [n_ids], owned
+    size_t n_ids;
+    bool ended;                    // the end-of-turn token was sampled
+    double seconds;                // this reply's share of the generation time
+    char *idea;                    // experts: the ideas that it follows; may be NULL
+} mla_reply;
+void mla_reply_clear(mla_reply *reply);
+
+// Takes over the reply for views[at].
+typedef int (*mla_reply_sink)(void *ctx, size_t at, mla_reply *take, mla_err *err);
+
+// The one function pointer of the program that stands for a choice: who acts. Replies to all views,
+// handing each over as soon as it is there.
+typedef struct mla_actor {
+    const char *name;              // "policy", "expert"
+    int (*act)(void *self, const mla_view *views, size_t n, mla_reply_sink sink, void *ctx,
+               mla_err *err);
+    void *self;
+    bool batched;                  // better to wait until all episodes are ready for their next step
+} mla_actor;
+
+// ---- one step --------------------------------------------------------------------------------------
+
+typedef struct mla_agent mla_agent;
+mla_agent *mla_agent_create(mla_env *env, const mla_reward_options *reward);   // borrows env
+void mla_agent_free(mla_agent *agent);
+mla_env *mla_agent_env(mla_agent *agent);
+
+// Hands a reply to the environment. A reply that was cut at the length limit is an invalid action.
+// `actor` and `trajectory` are copied.
+MLA_MUST_USE int mla_agent_submit(mla_agent *agent, const mla_view *view, const char *actor,
+                                  const char *trajectory, mla_reply *take, size_t tag,
+                                  mla_err *err);
+// The next step that is done, with its reward; the caller clears it. 1, 0 (none in time, or none
+// outstanding), -1.
+MLA_MUST_USE int mla_agent_collect(mla_agent *agent, double wait_seconds, size_t *tag,
+                                   mla_step *out, mla_err *err);
+
+// ---- whole trajectories ------------------------------------------------------------------------------
+
+typedef struct mla_episode {
+    const mla_task *task;
+    char *trajectory;              // its name, owned
+    uint64_t seed;
+    int max_steps;
+    mla_steps steps;               // the result, owned
+    bool done;
+} mla_episode;
+void mla_episode_clear(mla_episode *episode);
+
+// Called when an episode is over (its last step is `final`); -1 stops everything.
+typedef int (*mla_episode_sink)(void *ctx, mla_episode *episode, mla_err *err);
+
+// Runs all episodes, at most `at_once` at a time. Returns 0 early when mla_stop_wanted(); episodes
+// that are not done then have not been reported.
+MLA_MUST_USE int mla_agent_run(mla_agent *agent, const mla_actor *actor, mla_episode *episodes,
+                               size_t n, size_t at_once, mla_episode_sink done, void *ctx,
+                               mla_err *err);
+
+// ---- the policy as an actor (agent/prompt.c, agent/actor_policy.c) --------------------------------
+
+typedef struct mla_prompt_options {
+    int max_tokens;                // the oldest steps of the history are cut first, whole steps
+} mla_prompt_options;
+mla_prompt_options mla_prompt_options_default(void);
+
+// Renders what the policy reads: system (rules, actions, format), then task, history, script, last
+// feedback in one user turn, then the opened reply. Appends to `out`.
+void mla_prompt_render(const mla_policy *policy, const mla_view *view,
+                       const mla_prompt_options *options, mla_ids *out);
+
+typedef struct mla_policy_actor {
+    mla_policy *policy;            // borrowed
+    mla_prompt_options prompt;
+    float temperature;
+    int max_new;
+} mla_policy_actor;
+mla_actor mla_policy_actor_make(mla_policy_actor *self);
+
+#endif
