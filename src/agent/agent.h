@@ -37,6 +37,9 @@ typedef struct mla_reply {
     char *idea;                    // experts: the ideas that it follows; may be NULL
 } mla_reply;
 void mla_reply_clear(mla_reply *reply);
+// A policy's sample as a reply: takes over the sample, copies its prompt.
+mla_reply mla_reply_of_sample(const mla_policy *policy, const int32_t *prompt, size_t n_prompt,
+                              mla_sample *take, double seconds);
 
 // Takes over the reply for views[at].
 typedef int (*mla_reply_sink)(void *ctx, size_t at, mla_reply *take, mla_err *err);
@@ -77,6 +80,7 @@ typedef struct mla_episode {
     int max_steps;
     mla_steps steps;               // the result, owned
     bool done;
+    size_t slot;                   // its place among the episodes; what actors index memory by
 } mla_episode;
 void mla_episode_clear(mla_episode *episode);
 

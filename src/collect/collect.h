@@ -55,13 +55,14 @@ MLA_MUST_USE int mla_collect_run(mla_run *run, mla_agent *agent, mla_policy *emb
 typedef struct mla_dataset_options {
     int max_tokens;            // tokens of all samples, prompts included; 0: no ceiling
     int max_sample_tokens;     // longer samples are left out
+    int max_steps;             // of a trajectory when it was collected: the prompt says what is left
     mla_prompt_options prompt;
     uint64_t seed;
 } mla_dataset_options;
 mla_dataset_options mla_dataset_options_default(void);
 
-// Chooses expert steps (valid actions only; balanced over tasks, then over kinds of action), tokenises
-// prompt and action once, and writes sft/steps.jsonl: step records whose prompt_ids and action_ids
+// Chooses expert steps (valid actions only, no edit that clearly hurt; balanced over tasks, then over
+// kinds of action; distinct edits before repeated ones), tokenises prompt and action once, and writes sft/steps.jsonl: step records whose prompt_ids and action_ids
 // (end-of-turn token included) are filled in and whose logprobs are null, in training order.
 MLA_MUST_USE int mla_dataset_build(mla_run *run, mla_env *env, const mla_policy *policy,
                                    const mla_task *const *tasks, size_t n_tasks,

@@ -19,14 +19,20 @@ typedef struct mla_model_config {
     bool tied;                 // the head is the embedding
 } mla_model_config;
 
+// The pattern by which Qwen2's tokenizer.json splits text; what makes `pre` "qwen2" there.
+#define MLA_PRE_QWEN2_SPLIT                                                                  \
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}|"                     \
+    " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+
 // A byte-level BPE vocabulary as the file has it. Borrowed from the weights.
 typedef struct mla_vocab {
     const char *const *tokens;      // [n], GPT-2's printable byte alphabet, UTF-8
-    const uint8_t *special;         // [n], 1 for control and user-defined special tokens
+    const uint8_t *special;         // [n], 1 for control and user-defined special tokens, 2 for
+                                    // entries that only fill the table; 0 for ordinary tokens
     size_t n;
     const char *const *merges;      // [n_merges], "left right", best first
     size_t n_merges;
-    const char *pre;                // "smollm" or "qwen2"
+    const char *pre;                // "smollm", "qwen2", or what else the file says
     int32_t eos;                    // the end-of-turn token; -1 when the file names none
 } mla_vocab;
 

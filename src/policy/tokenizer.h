@@ -29,7 +29,8 @@ int32_t mla_tokenizer_special(const mla_tokenizer *tok, const char *text);
 // Appends the ids of `text`. Special tokens in it are plain text: untrusted text cannot speak for
 // the program. Invalid bytes become U+FFFD first. Thread-safe.
 void mla_tokenizer_encode(const mla_tokenizer *tok, const char *text, size_t len, mla_ids *out);
-// The text of ids; special tokens are left out. Caller frees; `out_len` may be NULL.
+// The text of ids; special tokens are left out, bytes of a cut character become U+FFFD. Caller
+// frees; `out_len` may be NULL.
 char *mla_tokenizer_decode(const mla_tokenizer *tok, const int32_t *ids, size_t n, size_t *out_len);
 // Writes tokenizer.json and tokenizer_config.json (with the ChatML template) as Hugging Face has
 // them, into a checkpoint folder.

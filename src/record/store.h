@@ -1,4 +1,4 @@
-// Steps and metrics on disk: JSON lines, appended whole lines at a time and synced, so that a killed
+// Steps and metrics on disk: JSON lines, appended whole and synced, line by line, so that a killed
 // run leaves at most one torn last line, which readers drop and the next writer cuts off.
 #ifndef MLA_RECORD_STORE_H
 #define MLA_RECORD_STORE_H

@@ -22,6 +22,22 @@ typedef struct mla_limits {
     int memory_mb;          // resident memory of all its processes
 } mla_limits;
 
+// Where the data comes from: shown to the user, and part of what tells stale data from fresh.
+typedef struct mla_package {
+    char *from;             // "pypi" or "debian"
+    char *name, *version;
+    char *file;             // inside the package
+    char *sha256;           // of that file, 64 hex digits
+} mla_package;
+
+typedef struct mla_source {
+    char *mirrors;          // the Kaggle competition it stands in for
+    char *licence;
+    mla_package *packages;  // [package_count]
+    size_t package_count;
+    char *notes;
+} mla_source;
+
 typedef struct mla_task {
     char *name, *description;
     mla_metric metric;
@@ -32,17 +48,23 @@ typedef struct mla_task {
     mla_limits limits;
     mla_halves init;              // m_init: the starter script's score
     mla_halves best;              // m_best: the reference score
-    char *dir;                    // tasks/<name>
+    mla_source source;
+    char *dir;                    // tasks/<name>, absolute, as are the paths below
     char *env_dir;                // tasks/<name>/env: what a workspace starts from
     char *data_dir;               // prepared public data: mounted read-only as ./data
     char *answers_path;           // prepared answers
-    char *data_version;           // SHA-256 over the prepared files, part of the run cache's key
+    char *data_version;           // SHA-256 over the prepared files, part of the run cache's key;
+                                  // NULL when the data is not prepared
 } mla_task;
 
 // Reads and checks tasks/<name>/task.yaml (unknown and missing keys are errors). When
 // `need_data`, the prepared data must be there too. NULL on error. The caller frees.
 mla_task *mla_task_load(const char *dir, const char *home, bool need_data, mla_err *err);
 void mla_task_free(mla_task *task);
+
+// Names of the folders under `tasks_root` that hold a task.yaml, sorted; the caller frees with
+// mla_fs_names_free.
+MLA_MUST_USE int mla_task_list(const char *tasks_root, char ***names, size_t *count, mla_err *err);
 
 // An idea of tasks/<name>/ideas.yaml: what to try and why, and the edit that does it.
 typedef struct mla_idea {

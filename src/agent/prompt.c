@@ -1,0 +1,117 @@
+// What the policy reads. States of one task share the head of the prompt (system turn and task), so
+// that a prefix cache can work across them; what changes comes last.
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/agent.h"
+#include "base/buf.h"
+
+#define TURN_MAX (256 * 1024)   // bytes of a turn; a token budget far below it does the real cutting
+#define SCRIPT_MAX 12000        // bytes shown of a script
+#define THOUGHT_MAX 160         // bytes of a thought quoted in the history
+
+mla_prompt_options mla_prompt_options_default(void) {
+    return (mla_prompt_options){.max_tokens = 1536};
+}
+
+static void action_line(mla_buf *out, mla_action_kind kind) {
+    mla_buf_printf(out, "- %s {", mla_action_name(kind));
+    for (int i = 0; i < MLA_ACTION_INPUTS; i++) {
+        const char *input = mla_action_input_name(kind, i);
+        if (input) mla_buf_printf(out, "%s\"%s\"", i ? ", " : "", input);
+    }
+    mla_buf_printf(out, "}: %s\n", mla_action_help(kind));
+}
+
+static void system_turn(mla_buf *out) {
+    mla_buf_puts(out,
+        "You are a machine-learning engineer. Improve the script step by step so that its score on "
+        "hidden data gets better. The script must write submission.csv: only that file is scored. "
+        "Make one small change at a time and undo what hurts.\nActions:\n");
+    for (int kind = 0; kind < MLA_ACTION_COUNT; kind++) action_line(out, (mla_action_kind)kind);
+    mla_buf_puts(out,
+        "Reply with exactly these entries:\n"
+        "Thought: what you do and why\n"
+        "Action: the action's name\n"
+        "Action Input: its inputs as JSON\n"
+        "After Edit Script's input come one or more blocks; SEARCH is copied exactly from the "
+        "script:\n"
+        "<<<<<<< SEARCH\nold lines\n=======\nnew lines\n>>>>>>> REPLACE\n");
+}
+
+// The thought of a reply, as much of its first line as fits.
+static void thought_of(mla_buf *out, const char *reply) {
+    const char *at = reply ? strstr(reply, "Thought:") : NULL;
+    if (!at) return;
+    at += strlen("Thought:");
+    at += strspn(at, " ");
+    size_t n = strcspn(at, "\n");
+    bool cut = n > THOUGHT_MAX;
+    mla_buf_append(out, at, cut ? THOUGHT_MAX : n);
+    if (cut) mla_buf_puts(out, "...");
+}
+
+static void history_line(mla_buf *out, const mla_step *step) {
+    mla_buf_printf(out, "%d. %s (", step->index + 1, mla_action_name(step->kind));
+    thought_of(out, step->text);
+    mla_buf_printf(out, ") -> %s", mla_outcome_name(step->outcome));
+    if (isfinite(step->reward.score_after)) {
+        mla_buf_printf(out, ", score %.6g", step->reward.score_after);
+        if (isfinite(step->reward.score_before)) {
+            mla_buf_printf(out, " (was %.6g)", step->reward.score_before);
+        }
+    }
+    mla_buf_puts(out, "\n");
+}
+
+static void task_part(mla_buf *out, const mla_task *task) {
+    mla_buf_printf(out, "# Task %s\n%s\nMetric: %s, %s is better. The starter script scores %.6g.\n",
+                   task->name, task->description, mla_metric_name(task->metric),
+                   task->direction > 0 ? "higher" : "lower", task->init.public_half);
+}
+
+static void script_part(mla_buf *out, const mla_view *view) {
+    size_t n = strlen(view->script);
+    mla_buf_printf(out, "# %s\n", view->task->script);
+    mla_buf_append(out, view->script, n > SCRIPT_MAX ? SCRIPT_MAX : n);
+    if (n > SCRIPT_MAX) mla_buf_printf(out, "\n... (%zu more bytes)\n", n - SCRIPT_MAX);
+    if (n && view->script[n - 1] != '\n') mla_buf_puts(out, "\n");
+}
+
+static void user_turn(mla_buf *out, const mla_view *view, size_t skip) {
+    task_part(out, view->task);
+    if (view->n_history) {
+        mla_buf_puts(out, "# Steps so far\n");
+        if (skip) mla_buf_printf(out, "(%zu older steps left out)\n", skip);
+        for (size_t i = skip; i < view->n_history; i++) history_line(out, &view->history[i]);
+    }
+    script_part(out, view);
+    if (view->n_history) {
+        const mla_step *last = &view->history[view->n_history - 1];
+        mla_buf_printf(out, "# Last result\n%s\n", last->feedback ? last->feedback : "");
+    }
+    mla_buf_printf(out, "# Now\nSteps left: %d.", view->steps_left);
+}
+
+static void render(const mla_policy *policy, const mla_view *view, size_t skip, mla_ids *out) {
+    mla_buf text;
+    mla_buf_init(&text, TURN_MAX);
+    system_turn(&text);
+    mla_chat_turn(policy, out, "system", mla_buf_text(&text));
+    mla_buf_reset(&text);
+    user_turn(&text, view, skip);
+    mla_chat_turn(policy, out, "user", mla_buf_text(&text));
+    mla_chat_open_reply(policy, out);
+    mla_buf_clear(&text);
+}
+
+void mla_prompt_render(const mla_policy *policy, const mla_view *view,
+                       const mla_prompt_options *options, mla_ids *out) {
+    size_t from = out->len;
+    for (size_t skip = 0;; skip++) {
+        out->len = from;
+        render(policy, view, skip, out);
+        if ((int)(out->len - from) <= options->max_tokens || skip >= view->n_history) return;
+    }
+}

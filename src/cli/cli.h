@@ -1,0 +1,76 @@
+// The command line: options to a struct, one library call, print.
+#ifndef MLA_CLI_CLI_H
+#define MLA_CLI_CLI_H
+
+#include "cli/config.h"
+#include "record/run.h"
+
+#define MLA_VERSION "0.1.0"
+
+// Exit statuses.
+enum { MLA_EXIT_OK = 0, MLA_EXIT_ERROR = 1, MLA_EXIT_USAGE = 2, MLA_EXIT_STOPPED = 130 };
+
+typedef struct mla_command {
+    const char *name, *usage, *summary;
+    const char *help;                      // the options, a line each; may be ""
+    int (*run)(int argc, char **argv);     // argv[0] is the command's name
+} mla_command;
+const mla_command *mla_commands(size_t *n);
+
+int mla_cmd_pipeline(int argc, char **argv);
+int mla_cmd_stage(int argc, char **argv);      // collect, sft, rl, eval, report
+int mla_cmd_env(int argc, char **argv);
+int mla_cmd_generate(int argc, char **argv);
+int mla_cmd_tasks(int argc, char **argv);
+int mla_cmd_completion(int argc, char **argv);
+
+// ---- options ------------------------------------------------------------------------------------------
+
+typedef struct mla_options {               // what any command may be given; NULL or 0: not given
+    const char *home, *tasks, *config, *run, *python, *prompt;
+    double temperature;
+    int max_new;
+    uint64_t seed;
+    bool json, quiet, check, force;
+    char **rest;                           // operands
+    int n_rest;
+} mla_options;
+
+// Parses; on bad usage prints one line and returns MLA_EXIT_USAGE, on --help prints the command's
+// help and returns -1, else 0.
+int mla_options_parse(mla_options *out, int argc, char **argv);
+// The folders: given, or the defaults. Callers free.
+char *mla_options_home(const mla_options *options);
+char *mla_options_tasks(const mla_options *options);
+
+// Prints "mlagent: <message>" on standard error; returns MLA_EXIT_ERROR.
+int mla_fail(const mla_err *err);
+
+// ---- the stages on a run folder (cli/stages.c) -----------------------------------------------------
+
+typedef struct mla_pipeline {
+    mla_run *run;
+    mla_config config;
+    char *home, *python;
+    mla_task **tasks;                      // [n_tasks], all that the config names, owned
+    const mla_task **train, **evaluate;    // borrowed from tasks
+    size_t n_tasks, n_train, n_evaluate;
+    char *model;                           // path of the model to start from
+} mla_pipeline;
+
+// Opens a run folder: its config.yaml, or the one given, which is copied into it. Prepares the data
+// of tasks that lack it.
+MLA_MUST_USE int mla_pipeline_open(mla_pipeline *out, const char *run_dir, const char *config,
+                                   const mla_options *options, mla_err *err);
+void mla_pipeline_close(mla_pipeline *pipeline);
+
+typedef struct mla_stage {
+    const char *name, *summary;
+    int (*run)(mla_pipeline *pipeline, mla_err *err);   // 1 finished, 0 stopped, -1 error
+} mla_stage;
+const mla_stage *mla_stages(size_t *n);                 // in order
+// Runs one stage unless it is marked done (or `force`); marks it when it has finished.
+MLA_MUST_USE int mla_stage_run(mla_pipeline *pipeline, const mla_stage *stage, bool force,
+                               mla_err *err);
+
+#endif

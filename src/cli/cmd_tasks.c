@@ -1,0 +1,136 @@
+// `mlagent tasks list|show|prepare`.
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fs.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "cli/cli.h"
+#include "task/prepare.h"
+
+static json_t *task_json(const mla_task *t) {
+    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:b, s:f, s:f, s:f, s:f, s:f, s:i, s:s}", "name",
+                     t->name, "description", t->description, "split",
+                     t->held_out ? "held-out" : "train", "metric", mla_metric_name(t->metric),
+                     "direction", t->direction, "prepared", t->data_version != NULL, "init_public",
+                     t->init.public_half, "init_private", t->init.private_half, "best_public",
+                     t->best.public_half, "best_private", t->best.private_half, "seconds",
+                     t->limits.seconds, "memory_mb", t->limits.memory_mb, "licence",
+                     t->source.licence ? t->source.licence : "");
+}
+
+static void print_row(const mla_task *t) {
+    printf("%-18s %-9s %-9s %-7s %14.6g %14.6g %8.0f  %s\n", t->name,
+           t->held_out ? "held-out" : "train", mla_metric_name(t->metric),
+           t->direction > 0 ? "higher" : "lower", t->init.public_half, t->best.public_half,
+           t->limits.seconds, t->data_version ? "yes" : "no");
+}
+
+static int list(const char *root, const char *home, bool json, mla_err *err) {
+    char **names;
+    size_t n;
+    if (mla_task_list(root, &names, &n, err) < 0) return -1;
+    json_t *all = json_array();
+    int rc = 0;
+    if (!json) {
+        printf("%-18s %-9s %-9s %-7s %14s %14s %8s  %s\n", "task", "split", "metric", "better",
+               "starter", "reference", "limit s", "prepared");
+    }
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        char *dir = mla_fs_join(root, names[i]);
+        mla_task *task = mla_task_load(dir, home, false, err);
+        if (!task) rc = -1;
+        else if (json) json_array_append_new(all, task_json(task));
+        else print_row(task);
+        mla_task_free(task);
+        free(dir);
+    }
+    if (json && rc == 0) {
+        char *line = mla_json_line(all);
+        puts(line);
+        free(line);
+    }
+    json_decref(all);
+    mla_fs_names_free(names, n);
+    return rc;
+}
+
+static void print_task(const mla_task *t) {
+    print_row(t);
+    printf("\n%s\n\nlicence: %s\nmirrors: %s\n", t->description, t->source.licence,
+           t->source.mirrors);
+    for (size_t i = 0; i < t->source.package_count; i++) {
+        const mla_package *p = &t->source.packages[i];
+        printf("source:  %s package %s %s, %s\n", p->from, p->name, p->version, p->file);
+    }
+}
+
+static int show(const char *root, const char *home, const char *name, bool json, mla_err *err) {
+    char *dir = mla_fs_join(root, name);
+    mla_task *task = mla_task_load(dir, home, false, err);
+    free(dir);
+    if (!task) return -1;
+    if (json) {
+        json_t *object = task_json(task);
+        char *line = mla_json_line(object);
+        puts(line);
+        free(line);
+        json_decref(object);
+    } else {
+        print_task(task);
+    }
+    mla_task_free(task);
+    return 0;
+}
+
+static int prepare(const char *root, const char *home, const char *python, char **names, size_t n,
+                   mla_err *err) {
+    for (size_t i = 0; i < n && !mla_stop_wanted(); i++) {
+        char *dir = mla_fs_join(root, names[i]);
+        double began = mla_clock();
+        int made = mla_task_prepare(dir, home, python, err);
+        free(dir);
+        if (made < 0) return -1;
+        printf("%s: %s", names[i], made ? "prepared" : "was prepared\n");
+        if (made) printf(" in %.1f s\n", mla_clock() - began);
+    }
+    return 0;
+}
+
+static int prepare_all(const char *root, const char *home, const char *python, mla_err *err) {
+    char **names;
+    size_t n;
+    if (mla_task_list(root, &names, &n, err) < 0) return -1;
+    int rc = prepare(root, home, python, names, n, err);
+    mla_fs_names_free(names, n);
+    return rc;
+}
+
+int mla_cmd_tasks(int argc, char **argv) {
+    mla_options o;
+    int usage = mla_options_parse(&o, argc, argv);
+    if (usage) return usage < 0 ? MLA_EXIT_OK : usage;
+    const char *verb = o.n_rest ? o.rest[0] : "list";
+    mla_err err = {0};
+    char *root = mla_options_tasks(&o), *home = mla_options_home(&o);
+    char *python = o.python ? mla_strdup(o.python) : mla_fs_join(home, "venv/bin/python");
+    int rc = 0, status = MLA_EXIT_OK;
+    if (strcmp(verb, "list") == 0 && o.n_rest <= 1) {
+        rc = list(root, home, o.json, &err);
+    } else if (strcmp(verb, "show") == 0 && o.n_rest == 2) {
+        rc = show(root, home, o.rest[1], o.json, &err);
+    } else if (strcmp(verb, "prepare") == 0 && o.n_rest == 1) {
+        rc = prepare_all(root, home, python, &err);
+    } else if (strcmp(verb, "prepare") == 0) {
+        rc = prepare(root, home, python, o.rest + 1, (size_t)o.n_rest - 1, &err);
+    } else {
+        fputs("mlagent: usage: mlagent tasks list | show NAME | prepare [NAME...]\n", stderr);
+        status = MLA_EXIT_USAGE;
+    }
+    free(root);
+    free(home);
+    free(python);
+    if (rc < 0) return mla_fail(&err);
+    return mla_stop_wanted() ? MLA_EXIT_STOPPED : status;
+}

@@ -1,0 +1,66 @@
+// The table of commands, and what is made of it: completion for bash.
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "cli/cli.h"
+
+#define STAGE_HELP                                                                    \
+    "  --config FILE    the configuration, copied into the run folder the first time\n" \
+    "  --python PATH    interpreter of the task Python\n"                             \
+    "  --force          run the stage again even if it is marked done\n"
+
+const mla_command *mla_commands(size_t *n) {
+    static const mla_command commands[] = {
+        {"pipeline", "pipeline CONFIG.yaml [--run DIR]", "run all stages: the whole method",
+         "  --run DIR        the run folder (default: runs/<name in the config>)\n"
+         "  --python PATH    interpreter of the task Python\n"
+         "  --force          run every stage again\n"
+         "  --json           print the table as JSON\n", mla_cmd_pipeline},
+        {"collect", "collect RUN [--config CONFIG.yaml]",
+         "make expert trajectories and the fine-tuning data set", STAGE_HELP, mla_cmd_stage},
+        {"sft", "sft RUN [--config CONFIG.yaml]", "fine-tune the model on the expert's actions",
+         STAGE_HELP, mla_cmd_stage},
+        {"rl", "rl RUN [--config CONFIG.yaml]",
+         "step-wise reinforcement learning from the expert's states", STAGE_HELP, mla_cmd_stage},
+        {"eval", "eval RUN [--config CONFIG.yaml]",
+         "evaluate the untrained, fine-tuned and RL-trained model",
+         STAGE_HELP "  --json           print the table as JSON\n", mla_cmd_stage},
+        {"report", "report RUN [--config CONFIG.yaml]", "write report.html of a run", STAGE_HELP,
+         mla_cmd_stage},
+        {"env", "env TASK | env --check", "walk a task by hand: type actions, see facts and reward",
+         "  --run DIR        keep states and run cache there (default: a temporary folder)\n"
+         "  --python PATH    interpreter of the task Python\n"
+         "  --json           print each step record as JSON\n"
+         "  --check          try the sandbox and say what it gives, then end\n", mla_cmd_env},
+        {"generate", "generate MODEL [--prompt TEXT]",
+         "sample a reply; the prompt comes from --prompt or standard input",
+         "  --max-new N      tokens at most (default 256)\n"
+         "  --temperature T  0 is greedy (default 1)\n"
+         "  --seed N         (default 1)\n"
+         "  --json           print ids and log-probabilities too\n", mla_cmd_generate},
+        {"tasks", "tasks list | show NAME | prepare [NAME...]", "list, show and prepare tasks",
+         "  --python PATH    interpreter that runs prepare.py\n"
+         "  --json           list or show as JSON\n", mla_cmd_tasks},
+        {"completion", "completion bash", "print a completion script for bash", "",
+         mla_cmd_completion},
+    };
+    *n = MLA_COUNT(commands);
+    return commands;
+}
+
+int mla_cmd_completion(int argc, char **argv) {
+    mla_options o;
+    int usage = mla_options_parse(&o, argc, argv);
+    if (usage) return usage < 0 ? MLA_EXIT_OK : usage;
+    size_t n;
+    const mla_command *commands = mla_commands(&n);
+    printf("_mlagent() {\n  local word=\"${COMP_WORDS[COMP_CWORD]}\"\n"
+           "  if [ \"$COMP_CWORD\" -eq 1 ]; then\n    COMPREPLY=($(compgen -W \"");
+    for (size_t i = 0; i < n; i++) printf("%s%s", i ? " " : "", commands[i].name);
+    printf("\" -- \"$word\"))\n  elif [[ \"$word\" == -* ]]; then\n"
+           "    COMPREPLY=($(compgen -W \"--help --home --tasks --config --run --python --prompt "
+           "--temperature --max-new --seed --json --quiet --check --force\" -- \"$word\"))\n"
+           "  else\n    COMPREPLY=($(compgen -f -- \"$word\"))\n  fi\n}\n"
+           "complete -F _mlagent mlagent\n");
+    return MLA_EXIT_OK;
+}

@@ -1,0 +1,119 @@
+// Options: one table for all commands, so that an option means the same everywhere.
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "cli/cli.h"
+
+enum { HOME = 256, TASKS, CONFIG, RUN, PYTHON, PROMPT, TEMPERATURE, MAX_NEW, SEED, JSON, QUIET,
+       CHECK, FORCE };
+
+static const struct option long_options[] = {
+    {"help", no_argument, NULL, 'h'},           {"home", required_argument, NULL, HOME},
+    {"tasks", required_argument, NULL, TASKS},  {"config", required_argument, NULL, CONFIG},
+    {"run", required_argument, NULL, RUN},      {"python", required_argument, NULL, PYTHON},
+    {"prompt", required_argument, NULL, PROMPT}, {"temperature", required_argument, NULL, TEMPERATURE},
+    {"max-new", required_argument, NULL, MAX_NEW}, {"seed", required_argument, NULL, SEED},
+    {"json", no_argument, NULL, JSON},          {"quiet", no_argument, NULL, QUIET},
+    {"check", no_argument, NULL, CHECK},        {"force", no_argument, NULL, FORCE},
+    {NULL, 0, NULL, 0}};
+
+static int bad_number(const char *option, const char *text) {
+    fprintf(stderr, "mlagent: %s: \"%s\" is not a number in range\n", option, text);
+    return MLA_EXIT_USAGE;
+}
+
+static int read_number(const char *option, const char *text, double lo, double hi, double *out) {
+    char *end;
+    errno = 0;
+    *out = strtod(text, &end);
+    if (end == text || *end || errno || !(*out >= lo && *out <= hi)) return bad_number(option, text);
+    return 0;
+}
+
+static int take(mla_options *out, int option) {
+    double value;
+    int rc = 0;
+    switch (option) {
+    case HOME: out->home = optarg; break;
+    case TASKS: out->tasks = optarg; break;
+    case CONFIG: out->config = optarg; break;
+    case RUN: out->run = optarg; break;
+    case PYTHON: out->python = optarg; break;
+    case PROMPT: out->prompt = optarg; break;
+    case JSON: out->json = true; break;
+    case QUIET: out->quiet = true; break;
+    case CHECK: out->check = true; break;
+    case FORCE: out->force = true; break;
+    case TEMPERATURE:
+        rc = read_number("--temperature", optarg, 0, 10, &out->temperature);
+        break;
+    case MAX_NEW:
+        rc = read_number("--max-new", optarg, 1, 100000, &value);
+        out->max_new = rc ? 0 : (int)value;
+        break;
+    case SEED:
+        rc = read_number("--seed", optarg, 0, 9e15, &value);
+        out->seed = rc ? 0 : (uint64_t)value;
+        break;
+    default: rc = MLA_EXIT_USAGE;
+    }
+    return rc;
+}
+
+static void print_help(const char *name) {
+    size_t n;
+    const mla_command *commands = mla_commands(&n);
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(commands[i].name, name) != 0) continue;
+        printf("usage: mlagent %s\n\n%s\n\n%s", commands[i].usage, commands[i].summary,
+               commands[i].help);
+    }
+    fputs("  --home DIR       models, task data, task Python (default: $MLAGENT_HOME or\n"
+          "                   ~/.local/share/mlagent)\n"
+          "  --tasks DIR      the tasks' folders (default: tasks/ here or beside the program)\n"
+          "  --quiet          no progress\n"
+          "  --help           this\n", stdout);
+}
+
+int mla_options_parse(mla_options *out, int argc, char **argv) {
+    *out = (mla_options){.temperature = 1.0, .max_new = 256, .seed = 1};
+    optind = 1;
+    for (int option; (option = getopt_long(argc, argv, "h", long_options, NULL)) != -1;) {
+        if (option == 'h') {
+            print_help(argv[0]);
+            return -1;
+        }
+        int rc = take(out, option);
+        if (rc) {
+            fprintf(stderr, "mlagent: try `mlagent %s --help`\n", argv[0]);
+            return rc;
+        }
+    }
+    out->rest = argv + optind;
+    out->n_rest = argc - optind;
+    if (out->quiet) mla_log_set_level(MLA_LOG_WARN);
+    return 0;
+}
+
+char *mla_options_home(const mla_options *options) {
+    return options->home ? mla_strdup(options->home) : mla_home();
+}
+
+char *mla_options_tasks(const mla_options *options) {
+    if (options->tasks) return mla_strdup(options->tasks);
+    if (mla_fs_is_dir("tasks")) return mla_strdup("tasks");
+    char *self = mla_fs_self_dir();
+    char *beside = mla_fs_join(self, "../tasks");
+    free(self);
+    return beside;
+}
+
+int mla_fail(const mla_err *err) {
+    fprintf(stderr, "mlagent: %s\n", err->text[0] ? err->text : "failed without a message");
+    return MLA_EXIT_ERROR;
+}

@@ -1,0 +1,247 @@
+// The pipeline's stages on a run folder: collect -> sft -> rl -> eval -> report. Each opens what it
+// needs, calls one library function and closes it again; they meet in the run folder's files.
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "cli/cli.h"
+#include "record/store.h"
+#include "report/report.h"
+#include "task/prepare.h"
+
+// ---- opening a run ------------------------------------------------------------------------------------
+
+static int take_config(mla_pipeline *p, const char *given, mla_err *err) {
+    char *kept = mla_run_path(p->run, "config.yaml");
+    int rc = 0;
+    if (given) {
+        rc = mla_config_load(&p->config, given, err);
+        if (rc == 0) rc = mla_config_save(&p->config, kept, err);
+    } else if (mla_fs_exists(kept)) {
+        rc = mla_config_load(&p->config, kept, err);
+    } else {
+        rc = mla_err_set(err, "%s: no config.yaml in this run folder; give one with --config",
+                         mla_run_dir(p->run));
+    }
+    free(kept);
+    return rc;
+}
+
+static int find_model(mla_pipeline *p, mla_err *err) {
+    const char *name = p->config.model;
+    if (strchr(name, '/') || mla_fs_exists(name)) {
+        p->model = mla_strdup(name);
+    } else {
+        p->model = mla_format("%s/models/%s.gguf", p->home, name);
+    }
+    if (mla_fs_exists(p->model)) return 0;
+    return mla_err_set(err, "%s: no such model; fetch it with scripts/setup, or name another in the "
+                       "config", p->model);
+}
+
+// The task of this name, loaded once; its data is prepared if need be.
+static const mla_task *open_task(mla_pipeline *p, const char *name, const char *root, mla_err *err) {
+    for (size_t i = 0; i < p->n_tasks; i++) {
+        if (strcmp(p->tasks[i]->name, name) == 0) return p->tasks[i];
+    }
+    char *dir = mla_fs_join(root, name);
+    mla_task *task = NULL;
+    int made = mla_task_prepare(dir, p->home, p->python, err);
+    if (made > 0) mla_info("prepared the data of %s", name);
+    if (made >= 0) task = mla_task_load(dir, p->home, true, err);
+    if (task) p->tasks[p->n_tasks++] = task;
+    free(dir);
+    return task;
+}
+
+static int open_tasks(mla_pipeline *p, const char *root, mla_err *err) {
+    const mla_config *c = &p->config;
+    p->tasks = MLA_NEW_ARRAY(mla_task *, c->n_train + c->n_evaluate);
+    p->train = MLA_NEW_ARRAY(const mla_task *, c->n_train);
+    p->evaluate = MLA_NEW_ARRAY(const mla_task *, c->n_evaluate);
+    for (; p->n_train < c->n_train; p->n_train++) {
+        const mla_task *task = open_task(p, c->train[p->n_train], root, err);
+        if (!task) return -1;
+        if (task->held_out) {
+            return mla_err_set(err, "tasks.train: %s is held out: it is for evaluation only",
+                               task->name);
+        }
+        p->train[p->n_train] = task;
+    }
+    for (; p->n_evaluate < c->n_evaluate; p->n_evaluate++) {
+        p->evaluate[p->n_evaluate] = open_task(p, c->evaluate[p->n_evaluate], root, err);
+        if (!p->evaluate[p->n_evaluate]) return -1;
+    }
+    return 0;
+}
+
+int mla_pipeline_open(mla_pipeline *out, const char *run_dir, const char *config,
+                      const mla_options *options, mla_err *err) {
+    *out = (mla_pipeline){.home = mla_options_home(options)};
+    out->python = options->python ? mla_strdup(options->python)
+                                  : mla_fs_join(out->home, "venv/bin/python");
+    char *root = mla_options_tasks(options);
+    out->run = mla_run_open(run_dir, err);
+    int rc = out->run ? take_config(out, config, err) : -1;
+    if (rc == 0) rc = find_model(out, err);
+    if (rc == 0) rc = open_tasks(out, root, err);
+    free(root);
+    if (rc < 0) mla_pipeline_close(out);
+    if (rc == 0 && mla_compute_best() == MLA_COMPUTE_F32) {
+        mla_info("this processor has no AVX-512 for bf16 products: computing in fp32");
+    }
+    return rc;
+}
+
+void mla_pipeline_close(mla_pipeline *p) {
+    for (size_t i = 0; i < p->n_tasks; i++) mla_task_free(p->tasks[i]);
+    free(p->tasks);
+    free(p->train);
+    free(p->evaluate);
+    mla_config_clear(&p->config);
+    mla_run_close(p->run);
+    free(p->home);
+    free(p->python);
+    free(p->model);
+    *p = (mla_pipeline){0};
+}
+
+// ---- what stages need ----------------------------------------------------------------------------------
+
+typedef struct {
+    mla_env *env;
+    mla_agent *agent;
+} world;
+
+static int world_open(world *w, const mla_pipeline *p, bool private_scores, mla_err *err) {
+    char *states = mla_run_path(p->run, "states.git"), *cache = mla_run_path(p->run, "exec.sqlite");
+    mla_env_options options = mla_env_options_default();
+    options.workers = p->config.workers;
+    options.python = p->python;
+    options.home = p->home;
+    options.states_path = states;
+    options.cache_path = cache;
+    options.private_scores = private_scores;
+    w->env = mla_env_create(&options, err);
+    w->agent = w->env ? mla_agent_create(w->env, &p->config.reward) : NULL;
+    free(states);
+    free(cache);
+    return w->agent ? 0 : -1;
+}
+
+static void world_close(world *w) {
+    if (w->env) {
+        mla_env_stats s = mla_env_stats_get(w->env);
+        mla_info("environment: %zu steps, %zu runs (%.0f s), %zu from the cache (%.0f s saved)",
+                 s.steps, s.runs, s.run_seconds, s.cache_hits, s.saved_seconds);
+    }
+    mla_agent_free(w->agent);
+    mla_env_free(w->env);
+}
+
+static mla_policy *open_policy(const mla_pipeline *p, const char *path, mla_err *err) {
+    mla_policy_options options = mla_policy_options_default();
+    options.compute = p->config.compute;
+    return mla_policy_open(path, &options, err);
+}
+
+// ---- the stages ----------------------------------------------------------------------------------------
+
+static int run_collect(mla_pipeline *p, mla_err *err) {
+    world w;
+    mla_policy *policy = open_policy(p, p->model, err);
+    int rc = policy ? world_open(&w, p, false, err) : -1;
+    if (rc == 0) {
+        rc = mla_collect_run(p->run, w.agent, policy, p->train, p->n_train, &p->config.collect, err);
+        if (rc == 0 && !mla_stop_wanted()) {
+            rc = mla_dataset_build(p->run, w.env, policy, p->train, p->n_train, &p->config.data, err);
+        }
+        world_close(&w);
+    }
+    mla_policy_free(policy);
+    return rc < 0 ? -1 : !mla_stop_wanted();
+}
+
+static int run_sft(mla_pipeline *p, mla_err *err) {
+    return mla_sft_run(p->run, p->model, &p->config.sft, err);
+}
+
+static int run_rl(mla_pipeline *p, mla_err *err) {
+    char *expert = mla_run_path(p->run, "expert/steps.jsonl");
+    char *start = mla_run_path(p->run, "sft/model");
+    mla_steps steps = {0};
+    world w;
+    int rc = mla_store_read(expert, &steps, err);
+    if (rc == 0) rc = world_open(&w, p, false, err);
+    if (rc == 0) {
+        mla_pool *pool = mla_pool_create_take(&steps, (const char *const *)p->config.train,
+                                              p->config.n_train);
+        rc = mla_rl_run(p->run, w.agent, start, pool, p->train, p->n_train, &p->config.rl, err);
+        mla_pool_free(pool);
+        world_close(&w);
+    }
+    mla_steps_clear(&steps);
+    free(expert);
+    free(start);
+    return rc;
+}
+
+static int eval_one(mla_pipeline *p, world *w, const char *model, const char *path, mla_err *err) {
+    if (!mla_fs_exists(path) || mla_stop_wanted()) return 0;
+    mla_policy *policy = open_policy(p, path, err);
+    if (!policy) return -1;
+    int rc = mla_eval_run(p->run, w->agent, policy, model, p->evaluate, p->n_evaluate,
+                          &p->config.eval, err);
+    mla_policy_free(policy);
+    return rc;
+}
+
+static int run_eval(mla_pipeline *p, mla_err *err) {
+    char *sft = mla_run_path(p->run, "sft/model"), *rl = mla_run_path(p->run, "rl/model");
+    world w;
+    int rc = world_open(&w, p, true, err);
+    if (rc == 0) {
+        rc = eval_one(p, &w, "untrained", p->model, err);
+        if (rc == 0) rc = eval_one(p, &w, "sft", sft, err);
+        if (rc == 0) rc = eval_one(p, &w, "rl", rl, err);
+        world_close(&w);
+    }
+    free(sft);
+    free(rl);
+    if (rc == 0 && mla_stop_wanted()) return 0;
+    if (rc == 0) rc = mla_eval_table(p->run, p->evaluate, p->n_evaluate, p->config.note, err);
+    return rc < 0 ? -1 : 1;
+}
+
+static int run_report(mla_pipeline *p, mla_err *err) {
+    char *path = mla_run_path(p->run, "report.html");
+    int rc = mla_report_write(mla_run_dir(p->run), path, err);
+    free(path);
+    return rc < 0 ? -1 : 1;
+}
+
+const mla_stage *mla_stages(size_t *n) {
+    static const mla_stage stages[] = {
+        {"collect", "make expert trajectories and the fine-tuning data set", run_collect},
+        {"sft", "fine-tune the model on the expert's actions", run_sft},
+        {"rl", "step-wise reinforcement learning from the expert's states", run_rl},
+        {"eval", "evaluate the untrained, fine-tuned and RL-trained model", run_eval},
+        {"report", "write report.html", run_report},
+    };
+    *n = MLA_COUNT(stages);
+    return stages;
+}
+
+int mla_stage_run(mla_pipeline *pipeline, const mla_stage *stage, bool force, mla_err *err) {
+    bool cheap = strcmp(stage->name, "report") == 0;
+    if (!force && !cheap && mla_run_stage_done(pipeline->run, stage->name)) {
+        mla_info("%s: done before", stage->name);
+        return 1;
+    }
+    double began = mla_clock();
+    int rc = stage->run(pipeline, err);
+    if (rc == 1) rc = mla_run_stage_mark(pipeline->run, stage->name, mla_clock() - began, err) + 1;
+    return rc < 0 || (rc == 0 && !mla_stop_wanted()) ? -1 : rc;
+}

@@ -1,0 +1,331 @@
+// The data set for fine-tuning: which of the expert's steps are learned from, in what proportion, and
+// as which tokens. It leaves out the loss (train) and the prompt's wording (agent/prompt.c).
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "collect/collect.h"
+#include "collect/trajectories.h"
+#include "env/action.h"
+#include "record/store.h"
+
+// An edit is learned from unless it clearly hurt: 0.5 is no change, and one that is a little worse is
+// as likely noise as a mistake.
+#define EDIT_REWARD_MIN 0.45
+
+typedef enum { EDIT, UNDO, FINAL, LOOK, SORTS } sort;
+
+// The mix that is aimed at. Editing is what earns reward and what is hard to learn; the other actions
+// are a few fixed lines, which a few samples teach, but without them the model could not do them.
+static const struct {
+    const char *name;
+    double share;
+} mix[SORTS] = {
+    [EDIT] = {"edits", 0.65},
+    [UNDO] = {"undos", 0.10},
+    [FINAL] = {"final answers", 0.10},
+    [LOOK] = {"looks", 0.15},
+};
+
+mla_dataset_options mla_dataset_options_default(void) {
+    return (mla_dataset_options){
+        .max_tokens = 0, .max_sample_tokens = 2048,
+        .max_steps = mla_collect_options_default().max_steps,
+        .prompt = mla_prompt_options_default(), .seed = 1};
+}
+
+// --- candidates ----------------------------------------------------------------------------------------
+
+typedef struct {
+    const mla_trajectory *trajectory;
+    size_t at;                     // step of the trajectory
+    char *key;                     // what it does, without the wording of its thought; owned
+    size_t rank;                   // how many equal ones come before it
+    uint64_t draw;                 // its place by lot
+} candidate;
+
+// Steps of one task and sort, the distinct ones first.
+typedef struct {
+    candidate *items;              // [len], owned
+    size_t len, cap;
+    size_t next, taken;
+} shelf;
+
+typedef struct {
+    shelf sorts[SORTS];
+} task_shelf;
+
+static sort sort_of(mla_action_kind kind) {
+    if (mla_action_is_edit(kind)) return EDIT;
+    if (kind == MLA_ACTION_UNDO_EDIT) return UNDO;
+    return kind == MLA_ACTION_FINAL_ANSWER ? FINAL : LOOK;
+}
+
+static bool worth_learning(const mla_step *step) {
+    if (step->kind == MLA_ACTION_NONE || isnan(step->reward.reward)) return false;
+    if (mla_outcome_class_of(step->outcome) != MLA_CLASS_DONE) return false;
+    return !mla_action_is_edit(step->kind) || step->reward.reward >= EDIT_REWARD_MIN;
+}
+
+// An edit is its blocks and the state it changes; all else is its kind and its outcome's numbers.
+static char *key_of(const mla_step *step) {
+    mla_action action;
+    mla_err why;
+    if (sort_of(step->kind) != EDIT || mla_action_parse(&action, step->text, &why) < 0) {
+        return mla_format("%d %s", (int)step->kind, step->state.commit);
+    }
+    char *key = mla_format("%s %s", step->idea ? step->idea : "", action.blocks);
+    mla_action_clear(&action);
+    return key;
+}
+
+static int by_key(const void *a, const void *b) {
+    const candidate *p = a, *q = b;
+    int order = strcmp(p->key, q->key);
+    return order ? order : (p->draw > q->draw) - (p->draw < q->draw);
+}
+
+static int by_rank(const void *a, const void *b) {
+    const candidate *p = a, *q = b;
+    if (p->rank != q->rank) return p->rank < q->rank ? -1 : 1;
+    return (p->draw > q->draw) - (p->draw < q->draw);
+}
+
+static void arrange(shelf *s) {
+    if (!s->len) return;
+    qsort(s->items, s->len, sizeof *s->items, by_key);
+    for (size_t i = 1; i < s->len; i++) {
+        bool again = !strcmp(s->items[i].key, s->items[i - 1].key);
+        s->items[i].rank = again ? s->items[i - 1].rank + 1 : 0;
+    }
+    qsort(s->items, s->len, sizeof *s->items, by_rank);
+}
+
+static void put(shelf *s, const mla_trajectory *trajectory, size_t at, mla_rng *rng) {
+    MLA_GROW(s->items, s->cap, s->len + 1);
+    s->items[s->len++] = (candidate){.trajectory = trajectory, .at = at, .draw = mla_rng_u64(rng),
+                                     .key = key_of(&trajectory->steps[at])};
+}
+
+static task_shelf *make_shelves(const mla_trajectories *all, const mla_task *const *tasks,
+                                size_t n_tasks, mla_rng *rng) {
+    task_shelf *shelves = MLA_NEW_ARRAY(task_shelf, n_tasks);
+    for (size_t i = 0; i < all->len; i++) {
+        const mla_trajectory *t = &all->items[i];
+        size_t task = 0;
+        while (tasks[task] != t->task) task++;
+        for (size_t at = 0; at < t->n_steps; at++) {
+            const mla_step *step = &t->steps[at];
+            if (worth_learning(step)) put(&shelves[task].sorts[sort_of(step->kind)], t, at, rng);
+        }
+    }
+    for (size_t t = 0; t < n_tasks; t++) {
+        for (int s = 0; s < SORTS; s++) arrange(&shelves[t].sorts[s]);
+    }
+    return shelves;
+}
+
+static void free_shelves(task_shelf *shelves, size_t n_tasks) {
+    for (size_t t = 0; t < n_tasks; t++) {
+        for (int s = 0; s < SORTS; s++) {
+            shelf *one = &shelves[t].sorts[s];
+            for (size_t i = 0; i < one->len; i++) free(one->items[i].key);
+            free(one->items);
+        }
+    }
+    free(shelves);
+}
+
+// What is farthest behind its share of this task's samples. All else follows the edits: when these
+// are used up the task is, so that a data set of any size keeps the mix. NULL when it is used up.
+static shelf *pick_sort(task_shelf *t) {
+    size_t total = 1;
+    for (int s = 0; s < SORTS; s++) total += t->sorts[s].taken;
+    if (t->sorts[EDIT].next == t->sorts[EDIT].len) return NULL;
+    shelf *best = &t->sorts[EDIT];
+    double most = mix[EDIT].share * (double)total - (double)best->taken;
+    for (int s = UNDO; s < SORTS; s++) {
+        shelf *one = &t->sorts[s];
+        double behind = mix[s].share * (double)total - (double)one->taken;
+        if (one->next < one->len && behind > most) {
+            most = behind;
+            best = one;
+        }
+    }
+    return best;
+}
+
+// --- samples -------------------------------------------------------------------------------------------
+
+typedef struct {
+    mla_env *env;
+    const mla_policy *policy;
+    const mla_dataset_options *options;
+    mla_steps samples;
+    size_t tokens, too_long;
+    bool full;
+} making;
+
+static void action_tokens(const mla_policy *policy, const char *text, mla_ids *out) {
+    mla_tokenizer_encode(mla_policy_tokenizer(policy), text, strlen(text), out);
+    mla_ids_push(out, mla_chat_end_of_turn(policy));
+}
+
+// The prompt as the policy would have read it at that step.
+static int prompt_tokens(const making *m, const candidate *c, mla_ids *out, mla_err *err) {
+    const mla_trajectory *t = c->trajectory;
+    const mla_step *step = &t->steps[c->at];
+    char *script = mla_env_script(m->env, t->task, &step->state, err);
+    if (!script) return mla_err_wrap(err, "step %zu of trajectory %s", c->at, step->trajectory);
+    int left = m->options->max_steps - (int)c->at;
+    const mla_view view = {
+        .task = t->task, .state = step->state, .script = script, .history = t->steps,
+        .n_history = c->at, .steps_left = left > 1 ? left : 1, .seed = step->seed};
+    mla_prompt_render(m->policy, &view, &m->options->prompt, out);
+    free(script);
+    return 0;
+}
+
+static void keep_sample(making *m, const candidate *c, mla_ids *prompt, mla_ids *action) {
+    mla_step sample;
+    mla_step_copy(&sample, &c->trajectory->steps[c->at]);
+    free(sample.prompt_ids);
+    free(sample.action_ids);
+    free(sample.logprobs);
+    sample.prompt_ids = prompt->data;
+    sample.n_prompt = prompt->len;
+    sample.action_ids = action->data;
+    sample.n_action = action->len;
+    sample.logprobs = NULL;
+    sample.ended = true;
+    sample.cost.prompt_tokens = (int)prompt->len;
+    sample.cost.action_tokens = (int)action->len;
+    *prompt = *action = (mla_ids){0};
+    m->tokens += sample.n_prompt + sample.n_action;
+    mla_steps_push_take(&m->samples, &sample);
+}
+
+// 1: kept, 0: left out, -1.
+static int make_sample(making *m, const candidate *c, mla_err *err) {
+    mla_ids prompt = {0}, action = {0};
+    int rc = prompt_tokens(m, c, &prompt, err);
+    if (rc == 0) {
+        action_tokens(m->policy, c->trajectory->steps[c->at].text, &action);
+        size_t n = prompt.len + action.len;
+        int ceiling = m->options->max_tokens;
+        bool too_long = n > (size_t)m->options->max_sample_tokens;
+        m->too_long += too_long;
+        m->full = !too_long && ceiling && m->tokens + n > (size_t)ceiling;
+        if (!too_long && !m->full) {
+            keep_sample(m, c, &prompt, &action);
+            rc = 1;
+        }
+    }
+    mla_ids_clear(&prompt);
+    mla_ids_clear(&action);
+    return rc;
+}
+
+// One more sample of a task; 0 when it has no more.
+static int take_one(making *m, task_shelf *t, mla_err *err) {
+    shelf *s;
+    while (!m->full && (s = pick_sort(t)) != NULL) {
+        int rc = make_sample(m, &s->items[s->next++], err);
+        if (rc < 0) return -1;
+        if (rc == 0) continue;
+        s->taken++;
+        return 1;
+    }
+    return 0;
+}
+
+// The tasks give by turns until none has more or the ceiling is reached.
+static int take_all(making *m, task_shelf *shelves, size_t n_tasks, mla_err *err) {
+    mla_progress bar;
+    double most = 0;
+    for (size_t t = 0; t < n_tasks; t++) most += (double)shelves[t].sorts[EDIT].len;
+    mla_progress_begin(&bar, "dataset", "samples", most / mix[EDIT].share, 0);
+    int rc = 1;
+    for (size_t t = 0, idle = 0; idle < n_tasks && !m->full && rc >= 0; t = (t + 1) % n_tasks) {
+        if (mla_stop_wanted()) break;
+        rc = take_one(m, &shelves[t], err);
+        idle = rc > 0 ? 0 : idle + 1;
+        mla_progress_set(&bar, (double)m->samples.len, "%zu tokens", m->tokens);
+    }
+    mla_progress_end(&bar);
+    return rc < 0 ? -1 : 0;
+}
+
+// --- the stage -------------------------------------------------------------------------------------------
+
+// In training order: by lot, so that a batch has several tasks and kinds.
+static int write_samples(const mla_steps *samples, const char *path, mla_rng *rng, mla_err *err) {
+    size_t *order = MLA_NEW_ARRAY(size_t, samples->len);
+    for (size_t i = 0; i < samples->len; i++) order[i] = i;
+    mla_rng_shuffle(rng, order, samples->len);
+    char *aside = mla_format("%s.new", path);
+    remove(aside);
+    mla_lines *lines = mla_lines_open(aside, err);
+    int rc = lines ? 0 : -1;
+    for (size_t i = 0; rc == 0 && i < samples->len; i++) {
+        rc = mla_store_append(lines, &samples->items[order[i]], err);
+    }
+    mla_lines_close(lines);
+    if (rc == 0 && rename(aside, path) < 0) rc = mla_err_set(err, "%s: cannot be written", path);
+    free(aside);
+    free(order);
+    return rc;
+}
+
+static void report(const making *m) {
+    size_t counts[SORTS] = {0};
+    for (size_t i = 0; i < m->samples.len; i++) counts[sort_of(m->samples.items[i].kind)]++;
+    char text[256] = "";
+    for (size_t s = 0, at = 0; s < SORTS && at < sizeof text; s++) {
+        at += (size_t)snprintf(text + at, sizeof text - at, "%s%zu %s", s ? ", " : "", counts[s],
+                               mix[s].name);
+    }
+    mla_info("data set: %zu samples (%s), %zu tokens; %zu left out for being longer than %d tokens",
+             m->samples.len, text, m->tokens, m->too_long, m->options->max_sample_tokens);
+}
+
+static int build(mla_run *run, making *m, const mla_trajectories *all, const mla_task *const *tasks,
+                 size_t n_tasks, mla_err *err) {
+    mla_rng rng;
+    mla_rng_init(&rng, m->options->seed);
+    task_shelf *shelves = make_shelves(all, tasks, n_tasks, &rng);
+    int rc = take_all(m, shelves, n_tasks, err);
+    free_shelves(shelves, n_tasks);
+    if (rc < 0 || mla_stop_wanted()) return rc;
+    if (!m->samples.len) {
+        return mla_err_set(err, "%s/expert/steps.jsonl: no step to learn from: of %zu trajectories, "
+                           "%zu samples were longer than max_sample_tokens (%d)", mla_run_dir(run),
+                           all->len, m->too_long, m->options->max_sample_tokens);
+    }
+    char *path = mla_run_path(run, "sft/steps.jsonl");
+    rc = write_samples(&m->samples, path, &rng, err);
+    free(path);
+    if (rc == 0) report(m);
+    return rc;
+}
+
+int mla_dataset_build(mla_run *run, mla_env *env, const mla_policy *policy,
+                      const mla_task *const *tasks, size_t n_tasks,
+                      const mla_dataset_options *options, mla_err *err) {
+    char *path = mla_run_path(run, "expert/steps.jsonl");
+    mla_trajectories all;
+    int rc = mla_trajectories_read(&all, path, tasks, n_tasks, err);
+    if (rc == 0 && !all.len) {
+        rc = mla_err_set(err, "%s: no whole trajectory; collect first", path);
+    }
+    making m = {.env = env, .policy = policy, .options = options};
+    if (rc == 0) rc = build(run, &m, &all, tasks, n_tasks, err);
+    mla_trajectories_clear(&all);
+    mla_steps_clear(&m.samples);
+    free(path);
+    return rc;
+}

@@ -1,0 +1,457 @@
+// One run of a script: prepares the workspace, has the warm Python fork, reads the streams, and
+// ends the run by our own clock and our own memory watch; then reads the submission when nothing of
+// the run is alive. Leaves out: what a submission is worth.
+#include "env/runner.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "env/sandbox.h"
+
+#define SUBMISSION "submission.csv"
+#define TICK_MS 20             // how often memory is looked at
+#define DISK_TICKS 12          // and the workspace's size, in ticks
+#define SETUP_SECONDS 20.0     // from the request to the script
+#define END_SECONDS 20.0       // from its end to the last process gone
+#define DISK_MB 1024           // what a run may keep in its workspace
+#define DISK_ENTRIES 20000
+#define FILE_MB 512
+#define PROCESSES 256          // threads count too
+#define OPEN_FILES 1024
+#define TMP_INODES 20000
+
+struct mla_runner {
+    mla__python python;
+    char *data_root;           // resolved; NULL when there is none
+    char *folder, *workspace;  // on the host
+    int dir;                   // the workspace
+    int index;
+    mla__warm warm;
+    size_t replaced;
+};
+
+typedef enum { RUN_SETUP, RUN_SCRIPT, RUN_ENDING, RUN_GONE, RUN_BROKEN } run_phase;
+
+typedef struct run {           // one attempt
+    const mla_run_request *request;
+    mla_run_result *result;
+    mla_runner *runner;
+    run_phase phase;
+    int out, err;              // our ends of the script's streams; -1 when closed
+    mla__capture captured[2];
+    pid_t init;                // host's pid of process 1 of the run
+    int pidfd;                 // the same, proof against reuse
+    double began, deadline;
+    unsigned ticks;
+    bool begun;                // the script was let go
+    bool reported;             // how it ended is known from inside
+    mla_outcome ended_by;      // OK, or why we ended it
+    char why[300];             // what broke
+} run;
+
+// ---- the runner ------------------------------------------------------------------------------
+
+static int warm_up(mla_runner *runner, mla_err *err) {
+    return mla__warm_start(&runner->warm, &runner->python, runner->data_root, runner->workspace,
+                           err);
+}
+
+static int make_folder(mla_runner *runner, mla_err *err) {
+    const char *tmp = getenv("TMPDIR");
+    runner->folder = mla_format("%s/mlagent-run-XXXXXX", tmp && *tmp == '/' ? tmp : "/tmp");
+    if (!mkdtemp(runner->folder)) {
+        mla_err_set(err, "cannot make a folder for runs at %s: %s", runner->folder,
+                    strerror(errno));
+        free(runner->folder);
+        runner->folder = NULL;
+        return -1;
+    }
+    runner->workspace = mla_fs_join(runner->folder, "workspace");
+    if (mkdir(runner->workspace, 0700) == 0) {
+        runner->dir = open(runner->workspace, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    }
+    if (runner->dir >= 0) return 0;
+    return mla_err_set(err, "cannot make %s: %s", runner->workspace, strerror(errno));
+}
+
+// The interpreter's folders are visible in the sandbox: data in them, and answers beside it, too.
+static int resolve_data(mla_runner *runner, const char *data_root, mla_err *err) {
+    if (!data_root) return 0;
+    runner->data_root = realpath(data_root, NULL);
+    if (!runner->data_root) {
+        return mla_err_set(err, "cannot find the tasks' data at %s: %s", data_root,
+                           strerror(errno));
+    }
+    const char *seen[] = {"/usr", runner->python.prefix, runner->python.base_prefix};
+    for (size_t i = 0; i < MLA_COUNT(seen); i++) {
+        size_t n = strlen(seen[i]);
+        if (strncmp(runner->data_root, seen[i], n) == 0 && runner->data_root[n] == '/') {
+            return mla_err_set(err, "%s lies below %s, which scripts can read: keep data and "
+                                    "answers elsewhere (MLAGENT_HOME)", data_root, seen[i]);
+        }
+    }
+    return 0;
+}
+
+mla_runner *mla__runner_create(const mla_runner_options *options, mla_err *err) {
+    mla_runner *runner = MLA_NEW(mla_runner);
+    runner->dir = -1;
+    runner->index = options->index;
+    runner->warm.sandbox = (mla__sandbox){.pid = -1, .control = -1, .log = -1};
+    if (mla__python_find(&runner->python, options->python, err) < 0 ||
+        resolve_data(runner, options->data_root, err) < 0 || make_folder(runner, err) < 0 ||
+        mla__folder_chown(runner->dir, mla__sandbox_identity(), err) < 0 ||
+        warm_up(runner, err) < 0) {
+        mla__runner_free(runner);
+        return NULL;
+    }
+    return runner;
+}
+
+void mla__runner_free(mla_runner *runner) {
+    if (!runner) return;
+    mla__warm_stop(&runner->warm);
+    mla_err err = {0};
+    if (runner->dir >= 0) {
+        if (mla__folder_empty(runner->dir, &err) < 0) mla_warn("%s", err.text);
+        close(runner->dir);
+        rmdir(runner->workspace);
+    }
+    if (runner->folder) rmdir(runner->folder);
+    mla__python_clear(&runner->python);
+    free(runner->data_root);
+    free(runner->folder);
+    free(runner->workspace);
+    free(runner);
+}
+
+const char *mla__runner_workspace(mla_runner *runner, mla_err *err) {
+    return mla__folder_empty(runner->dir, err) < 0 ? NULL : runner->workspace;
+}
+
+size_t mla__runner_replaced(const mla_runner *runner) {
+    return runner->replaced;
+}
+
+const char *mla__runner_versions(const mla_runner *runner) {
+    return runner->warm.versions ? runner->warm.versions : "";
+}
+
+void mla__run_result_clear(mla_run_result *result) {
+    free(result->error_type);
+    free(result->out);
+    free(result->err);
+    free(result->submission);
+    *result = (mla_run_result){0};
+}
+
+// ---- before ----------------------------------------------------------------------------------
+
+static int check_script(const char *script, mla_err *err) {
+    size_t len = strlen(script);
+    bool fine = len > 0 && len < 256 && script[0] != '/';
+    for (const char *part = script; fine && part; part = strchr(part, '/')) {
+        if (*part == '/') part++;
+        fine = strcmp(part, "..") != 0 && strncmp(part, "../", 3) != 0;
+    }
+    return fine ? 0 : mla_err_set(err, "not the name of a script in a workspace: %.80s", script);
+}
+
+// The request's data folder relative to the root of all data; caller frees.
+static char *relative_data(const mla_runner *runner, const char *data_dir, mla_err *err) {
+    char *real = realpath(data_dir, NULL);
+    size_t n = runner->data_root ? strlen(runner->data_root) : 0;
+    char *below = NULL;
+    if (real && n && strncmp(real, runner->data_root, n) == 0 && real[n] == '/') {
+        below = mla_strdup(real + n + 1);
+    } else {
+        mla_err_set(err, "the data folder %s is not below %s", data_dir,
+                    runner->data_root ? runner->data_root : "any root of data");
+    }
+    free(real);
+    return below;
+}
+
+static int prepare_workspace(mla_runner *runner, const mla_run_request *request, mla_err *err) {
+    if (mla__folder_remove(runner->dir, SUBMISSION, err) < 0) return -1;
+    if (request->data_dir) {
+        if (mla__folder_remove(runner->dir, "data", err) < 0) return -1;
+        if (mkdirat(runner->dir, "data", 0755) < 0) {
+            return mla_err_set(err, "cannot make the workspace's data folder: %s",
+                               strerror(errno));
+        }
+    }
+    if (geteuid() != 0) return 0;
+    return mla__folder_chown(runner->dir, mla__sandbox_identity(), err);
+}
+
+static json_t *describe(const mla_runner *runner, const mla_run_request *request,
+                        const char *data) {
+    json_t *below_tmp = json_array();
+    const char *python[] = {runner->python.base_prefix, runner->python.prefix};
+    for (size_t i = 0; i < MLA_COUNT(python); i++) {
+        if (strncmp(python[i], "/tmp/", 5) == 0) {
+            json_array_append_new(below_tmp, json_string(python[i]));
+        }
+    }
+    int tmp_mb = request->memory_mb / 4;
+    tmp_mb = tmp_mb < 64 ? 64 : tmp_mb > 512 ? 512 : tmp_mb;
+    // Processor time is a backstop behind our clock: never the first to strike, on any core count.
+    double cpu = (request->seconds + 10) * (double)sysconf(_SC_NPROCESSORS_ONLN);
+    return json_pack("{s:s, s:s?, s:o, s:I, s:I, s:i, s:i, s:i, s:i, s:i}", "script",
+                     request->script, "data", data, "below_tmp", below_tmp, "seed",
+                     (json_int_t)(request->seed >> 1), "cpu_seconds", (json_int_t)cpu + 1,
+                     "file_mb", FILE_MB, "files", OPEN_FILES, "processes", PROCESSES, "tmp_mb",
+                     tmp_mb, "tmp_inodes", TMP_INODES);
+}
+
+// ---- during ----------------------------------------------------------------------------------
+
+static void set_error_type(run *r, const char *text) {
+    free(r->result->error_type);
+    r->result->error_type = *text ? mla_strndup(text, 120) : NULL;
+}
+
+static void break_run(run *r, const char *why) {
+    snprintf(r->why, sizeof r->why, "%s", why);
+    r->phase = RUN_BROKEN;
+}
+
+static void end_run(run *r, mla_outcome outcome, const char *error_type) {
+    r->ended_by = outcome;
+    set_error_type(r, error_type);
+    r->result->seconds = mla_clock() - r->began;
+    r->phase = RUN_ENDING;
+    r->deadline = mla_clock() + END_SECONDS;
+    if (syscall(SYS_pidfd_send_signal, r->pidfd, SIGKILL, NULL, 0) < 0 && errno != ESRCH) {
+        break_run(r, "a run cannot be ended");
+    }
+}
+
+static void on_started(run *r, pid_t sender) {
+    r->init = sender;
+    r->pidfd = (int)syscall(SYS_pidfd_open, sender, 0);
+    json_t *go = json_object();
+    if (r->pidfd < 0 || mla__warm_send(&r->runner->warm, go, NULL, 0) < 0) {
+        break_run(r, "the start of a run was lost");
+    } else {
+        r->phase = RUN_SCRIPT;
+        r->begun = true;
+        r->began = mla_clock();
+        r->deadline = r->began + r->request->seconds;
+    }
+    json_decref(go);
+}
+
+static void on_exit_report(run *r, const json_t *message) {
+    if (r->phase != RUN_SCRIPT) return;      // we ended it first
+    int code = (int)mla_json_get_int(message, "code", -1);
+    int number = (int)mla_json_get_int(message, "signal", 0);
+    // A short run may end between two looks; the kernel's own figure covers its first process.
+    double peak_mb = mla_json_get_number(message, "peak_mb", 0);
+    if (peak_mb > r->result->peak_mb) r->result->peak_mb = peak_mb;
+    r->reported = true;
+    r->result->seconds = mla_clock() - r->began;
+    r->phase = RUN_ENDING;
+    r->deadline = mla_clock() + END_SECONDS;
+    if (number) {
+        char name[40];
+        const char *known = sigabbrev_np(number);
+        snprintf(name, sizeof name, "SIG%s", known ? known : "?");
+        set_error_type(r, name);
+        r->result->outcome = MLA_OUTCOME_KILLED;
+    } else if (code) {
+        set_error_type(r, mla_json_get_text(message, "error", ""));
+        r->result->outcome = MLA_OUTCOME_SCRIPT_ERROR;
+    } else {
+        r->result->outcome = MLA_OUTCOME_OK;
+    }
+}
+
+static void on_message(run *r) {
+    pid_t sender = 0;
+    json_t *message = mla__warm_receive(&r->runner->warm, &sender);
+    if (!message) {
+        break_run(r, "the warm Python ended");
+        return;
+    }
+    const char *event = mla_json_get_text(message, "event", "");
+    if (strcmp(event, "started") == 0 && r->phase == RUN_SETUP) {
+        on_started(r, sender);
+    } else if (strcmp(event, "exit") == 0) {
+        on_exit_report(r, message);
+    } else if (strcmp(event, "broken") == 0) {
+        if (r->ended_by == MLA_OUTCOME_OK) break_run(r, mla_json_get_text(message, "what", "?"));
+    } else if (strcmp(event, "done") == 0) {
+        if (r->reported || r->ended_by != MLA_OUTCOME_OK) r->phase = RUN_GONE;
+        else break_run(r, "a run ended without a report");
+    }
+    json_decref(message);
+}
+
+static void on_tick(run *r) {
+    if (r->phase != RUN_SCRIPT) return;
+    double mb = mla__watch_memory(r->init, r->request->memory_mb);
+    if (mb > r->result->peak_mb) r->result->peak_mb = mb;
+    if (mb > r->request->memory_mb) {
+        end_run(r, MLA_OUTCOME_OUT_OF_MEMORY, "");
+    } else if (++r->ticks % DISK_TICKS == 0) {
+        mla__usage used = mla__folder_usage(r->runner->dir);
+        if (used.mb > DISK_MB || used.entries > DISK_ENTRIES || used.too_deep) {
+            end_run(r, MLA_OUTCOME_SCRIPT_ERROR, "disk quota");
+        }
+    }
+}
+
+static void on_deadline(run *r) {
+    if (r->phase == RUN_SCRIPT) end_run(r, MLA_OUTCOME_TIME_OUT, "");
+    else break_run(r, r->phase == RUN_SETUP ? "a run did not start" : "a run did not end");
+}
+
+static void on_stream(run *r, int at, int *fd) {
+    if (mla__capture_read(&r->captured[at], *fd)) return;
+    close(*fd);
+    *fd = -1;
+}
+
+static void follow(run *r) {
+    double next_tick = 0;
+    while (r->phase < RUN_GONE) {
+        struct pollfd fds[3] = {{.fd = r->runner->warm.sandbox.control, .events = POLLIN},
+                                {.fd = r->out, .events = POLLIN},
+                                {.fd = r->err, .events = POLLIN}};
+        if (poll(fds, 3, TICK_MS) < 0 && errno != EINTR) {
+            break_run(r, strerror(errno));
+            return;
+        }
+        if (fds[1].revents) on_stream(r, 0, &r->out);
+        if (fds[2].revents) on_stream(r, 1, &r->err);
+        if (fds[0].revents) on_message(r);
+        double now = mla_clock();
+        if (r->phase < RUN_GONE && now >= r->deadline) on_deadline(r);
+        if (now >= next_tick) {
+            on_tick(r);
+            next_tick = mla_clock() + TICK_MS / 1000.0;
+        }
+    }
+}
+
+// ---- after -----------------------------------------------------------------------------------
+
+static void read_submission(const mla_runner *runner, mla_run_result *result) {
+    int got = mla__folder_read(runner->dir, SUBMISSION, MLA__SUBMISSION_MAX, &result->submission,
+                               &result->submission_len);
+    result->has_submission = got != 0;
+    result->submission_too_big = got < 0;
+}
+
+static void finish(run *r) {
+    // Every writer is dead, so what is left in the pipes is all there will be.
+    while (r->out >= 0) on_stream(r, 0, &r->out);
+    while (r->err >= 0) on_stream(r, 1, &r->err);
+    r->result->out = mla__capture_text(&r->captured[0]);
+    r->result->err = mla__capture_text(&r->captured[1]);
+    if (r->ended_by != MLA_OUTCOME_OK) r->result->outcome = r->ended_by;
+    if (r->request->data_dir) unlinkat(r->runner->dir, "data", AT_REMOVEDIR);
+    read_submission(r->runner, r->result);
+}
+
+static int open_streams(run *r, int ends[2], mla_err *err) {
+    int out[2] = {-1, -1}, errs[2] = {-1, -1};
+    if (pipe2(out, O_CLOEXEC) < 0 || pipe2(errs, O_CLOEXEC) < 0) {
+        if (out[0] >= 0) {
+            close(out[0]);
+            close(out[1]);
+        }
+        return mla_err_set(err, "cannot open a run's streams: %s", strerror(errno));
+    }
+    r->out = out[0];
+    r->err = errs[0];
+    ends[0] = out[1];
+    ends[1] = errs[1];
+    return 0;
+}
+
+static int start(run *r, mla_err *err) {
+    const mla_run_request *request = r->request;
+    char *data = NULL;
+    int ends[2];
+    if (request->data_dir && !(data = relative_data(r->runner, request->data_dir, err))) return -1;
+    int rc = prepare_workspace(r->runner, request, err);
+    if (rc == 0) rc = open_streams(r, ends, err);
+    if (rc == 0) {
+        json_t *message = describe(r->runner, request, data);
+        MLA_ASSERT(message);
+        r->deadline = mla_clock() + SETUP_SECONDS;
+        if (mla__warm_send(&r->runner->warm, message, ends, 2) < 0) {
+            break_run(r, "the warm Python ended");
+        }
+        json_decref(message);
+        close(ends[0]);
+        close(ends[1]);
+    }
+    free(data);
+    return rc;
+}
+
+// 0: done; 1: the sandbox broke before the script began; 2: after; -1: error.
+static int attempt(mla_runner *runner, const mla_run_request *request, mla_run_result *result,
+                   mla_err *err) {
+    run r = {.request = request, .result = result, .runner = runner, .out = -1, .err = -1,
+             .pidfd = -1};
+    if (start(&r, err) < 0) return -1;
+    mla__capture_init(&r.captured[0], request->max_output);
+    mla__capture_init(&r.captured[1], request->max_output);
+    follow(&r);
+    int rc = 0;
+    if (r.phase == RUN_GONE) {
+        finish(&r);
+    } else {
+        mla_warn("worker %d: %s; its sandbox is replaced", runner->index, r.why);
+        mla_err_set(err, "%s", r.why);
+        mla__warm_stop(&runner->warm);     // ends what is left of the run
+        rc = r.begun ? 2 : 1;
+    }
+    if (r.out >= 0) close(r.out);
+    if (r.err >= 0) close(r.err);
+    if (r.pidfd >= 0) close(r.pidfd);
+    mla__capture_clear(&r.captured[0]);
+    mla__capture_clear(&r.captured[1]);
+    return rc;
+}
+
+static int replace_if_gone(mla_runner *runner, mla_err *err) {
+    if (runner->warm.sandbox.pid > 0) return 0;
+    runner->replaced++;
+    return warm_up(runner, err);
+}
+
+int mla__runner_run(mla_runner *runner, const mla_run_request *request, mla_run_result *result,
+                    mla_err *err) {
+    *result = (mla_run_result){.outcome = MLA_OUTCOME_SANDBOX_FAILED};
+    if (check_script(request->script, err) < 0) return -1;
+    for (int tries = 0; tries < 2; tries++) {
+        if (replace_if_gone(runner, err) < 0) return -1;
+        int rc = attempt(runner, request, result, err);
+        if (rc <= 0) return rc;
+        mla__run_result_clear(result);
+        result->outcome = MLA_OUTCOME_SANDBOX_FAILED;
+        if (rc == 2) break;
+    }
+    result->error_type = mla_strdup(err ? err->text : "");
+    result->out = mla_strdup("");
+    result->err = mla_strdup("");
+    return replace_if_gone(runner, err);
+}

@@ -1,0 +1,161 @@
+// What the files of the environment share. The runner has a header of its own (runner.h).
+#ifndef MLA_ENV_INTERNAL_H
+#define MLA_ENV_INTERNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/buf.h"
+#include "env/env.h"
+#include "env/runner.h"
+#include "task/score.h"
+
+#define MLA__REPLY_MAX ((size_t)64 << 10)     // a longer reply is no action
+#define MLA__FILE_MAX ((size_t)256 << 10)     // one file of a state
+#define MLA__FILES_MAX 64                     // files of a state
+#define MLA__FEEDBACK_MAX ((size_t)1500)      // about 400 tokens
+#define MLA__INSPECT_LINES 100
+#define MLA__INSPECT_MAX ((size_t)8000)       // bytes of them
+#define MLA__STREAM_MAX ((size_t)4096)        // of each of a script's streams, middle elided
+
+// --- action.c, action_input.c: reading replies --------------------------------------------------
+
+// Whether a line opens an entry of a reply ("Thought:", "**Action**:", ...).
+bool mla__entry_opens(const char *line);
+// Reads the inputs of out->kind from *at on and moves behind them; `*edit` gets the blocks that
+// stood inside the JSON (caller frees) or stays as it is. -1 with what is wrong, for the agent.
+MLA_MUST_USE int mla__inputs_read(mla_action *out, const char **at, char **edit, mla_err *fault);
+
+// --- edit.c: SEARCH/REPLACE blocks -------------------------------------------------------------
+
+typedef struct mla__slice {
+    const char *at;
+    size_t len;
+} mla__slice;
+
+typedef struct mla__block {
+    mla__slice search, replace;               // whole lines, each with its newline
+} mla__block;
+
+// Whether the line at `line` opens a block.
+bool mla__block_opens(const char *line);
+// Reads the block that opens at *at and moves *at behind it. -1 and a static `fault` when it is cut
+// short.
+int mla__block_read(const char **at, mla__block *out, const char **fault);
+void mla__block_write(mla_buf *out, const mla__block *block);
+// `text` with all blocks applied in order, or NULL with `why` for the agent; all or nothing. Caller
+// frees; `*n_blocks` is their number.
+char *mla__edit_apply(const char *name, const char *text, const char *blocks, size_t *n_blocks,
+                      mla_buf *why);
+
+// --- files.c: the files of a state -------------------------------------------------------------
+
+typedef struct mla__file {
+    char *name;                               // plain name, no folder
+    char *bytes;                              // NUL-terminated for convenience
+    size_t len;
+} mla__file;
+
+typedef struct mla__files {                   // sorted by name
+    mla__file items[MLA__FILES_MAX];
+    size_t len;
+} mla__files;
+
+void mla__files_clear(mla__files *files);
+const mla__file *mla__files_get(const mla__files *files, const char *name);
+// Adds or replaces. -1 when the name is not a plain one, or the file or their number is too large.
+MLA_MUST_USE int mla__files_put(mla__files *files, const char *name, const char *bytes, size_t len,
+                                mla_err *err);
+// Adds the plain files of a folder; hidden ones and __pycache__ are left out.
+MLA_MUST_USE int mla__files_load(mla__files *files, const char *dir, mla_err *err);
+// Writes them into a folder that is there.
+MLA_MUST_USE int mla__files_write(const mla__files *files, const char *dir, mla_err *err);
+// An agent's path as a plain name inside the workspace ("./train.py" -> "train.py"; for the data
+// folder "data/x.csv"), or NULL when it leads elsewhere. Caller frees.
+char *mla__path_clean(const char *path);
+
+// --- snapshot.c: states in git -----------------------------------------------------------------
+
+typedef struct mla__snapshots mla__snapshots;
+
+typedef struct mla__snapshot {                // what a commit holds
+    char task[128];
+    char subject[200];                        // first line of its message
+    mla_state state;
+} mla__snapshot;
+
+mla__snapshots *mla__snapshots_open(const char *path, mla_err *err);
+void mla__snapshots_free(mla__snapshots *snapshots);
+// Commits files with snapshot->task, subject and state (undo, score, best) below `parent` ("": a
+// root), and fills in snapshot->state.commit. Equal inputs give an equal id. Thread-safe.
+MLA_MUST_USE int mla__snapshots_put(mla__snapshots *snapshots, mla__snapshot *snapshot,
+                                    const char *parent, const mla__files *files, mla_err *err);
+// Either of `out` and `files` may be NULL. `files` is initialised here.
+MLA_MUST_USE int mla__snapshots_get(mla__snapshots *snapshots, const char *commit,
+                                    mla__snapshot *out, mla__files *files, mla_err *err);
+
+// --- cache.c: results of script runs -----------------------------------------------------------
+
+typedef struct mla__result {                  // of a run, scored
+    mla_outcome outcome;
+    char *error_type;                         // owned; may be NULL
+    char *out, *err;                          // owned; the script's streams, valid UTF-8
+    mla_halves score;                         // NaN when nothing was scored
+    double seconds, peak_mb;
+} mla__result;
+
+void mla__result_clear(mla__result *result);
+
+typedef struct mla__cache mla__cache;
+
+mla__cache *mla__cache_open(const char *path, mla_err *err);
+void mla__cache_free(mla__cache *cache);
+// 1 and a result; or 0: there is none, and the caller must carry out the run and then call
+// mla__cache_end. Meanwhile others that begin with the same key wait for it. Thread-safe.
+MLA_MUST_USE int mla__cache_begin(mla__cache *cache, const char key[65], mla__result *out,
+                                  mla_err *err);
+// `result` NULL: the run could not be carried out. Results that may differ next time (time-outs,
+// our own failures) are not kept.
+MLA_MUST_USE int mla__cache_end(mla__cache *cache, const char key[65], const mla__result *result,
+                                mla_err *err);
+// SHA-256 over everything that a run's result depends on.
+void mla__cache_key(char key[65], const mla_task *task, const char *script,
+                    const mla__files *files, const char *fingerprint);
+
+// --- feedback.c: what the agent reads ----------------------------------------------------------
+
+// Of a run: what came of it, the score and its change, the streams' ends, quoted. `did` opens it
+// ("The edit was applied to train.py (2 blocks)."). Caller frees.
+char *mla__feedback_run(const mla_task *task, const char *did, const mla__result *result,
+                        const mla_state *before, const mla_state *after);
+// "0.8123 (accuracy, higher is better)", or "none yet" for NaN. Caller frees.
+char *mla__feedback_score(const mla_task *task, double score);
+// Cuts at a character's start so that at most `max` bytes are left.
+void mla__feedback_cut(mla_buf *text, size_t max);
+
+// --- look.c: List Files, Inspect Script Lines --------------------------------------------------
+
+typedef struct mla__look {
+    const mla_task *task;
+    const mla__files *files;
+    const mla_action *action;
+} mla__look;
+
+// The agent's text (caller frees); *ok false: it cannot be carried out and the text says why.
+char *mla__look_list(const mla__look *look, bool *ok);
+char *mla__look_lines(const mla__look *look, bool *ok);
+
+// --- step.c: one action ------------------------------------------------------------------------
+
+typedef struct mla__stage {                   // what carrying out an action needs
+    mla__snapshots *snapshots;
+    mla__cache *cache;                        // NULL: none
+    mla_runner *runner;
+    const mla_answers *answers;
+    bool private_scores;
+} mla__stage;
+
+MLA_MUST_USE int mla__step(const mla__stage *stage, const mla_task *task, const mla_state *from,
+                           const char *reply, mla_facts *out, mla_err *err);
+
+#endif

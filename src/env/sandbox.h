@@ -1,0 +1,98 @@
+// What the runner's own files share: the sandbox, the warm Python in it, the run folder, the watch.
+// Nothing else in the room includes this.
+#ifndef MLA_ENV_SANDBOX_H
+#define MLA_ENV_SANDBOX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/json.h"
+
+// ---- seccomp.c: a filter as BPF bytes; `strict` is the scripts' one. `out` is initialised here.
+MLA_MUST_USE int mla__seccomp_build(bool strict, mla_buf *out, mla_err *err);
+
+// ---- sandbox.c: bubblewrap around one Python
+typedef struct mla__python {
+    char *executable;    // as the interpreter names itself, so that a venv stays one
+    char *prefix;        // of the venv, resolved
+    char *base_prefix;   // of the interpreter that it was made from, resolved
+} mla__python;
+
+MLA_MUST_USE int mla__python_find(mla__python *out, const char *path, mla_err *err);
+void mla__python_clear(mla__python *python);
+
+typedef struct mla__sandbox {
+    pid_t pid;           // bubblewrap; -1 when there is none
+    int control;         // our end of the socket to the Python inside
+    int log;             // what bubblewrap and Python wrote to their standard error
+} mla__sandbox;
+
+// The uid and gid that runs have on the host: ours, or nobody's when we are root.
+typedef struct mla__identity {
+    uid_t uid;
+    gid_t gid;
+} mla__identity;
+mla__identity mla__sandbox_identity(void);
+
+// Starts `code` in a new sandbox that sees the interpreter, `data_root` (or NULL) read-only and
+// `workspace` writable. The caller speaks with it over `control`.
+MLA_MUST_USE int mla__sandbox_start(mla__sandbox *out, const mla__python *python,
+                                    const char *data_root, const char *workspace,
+                                    const char *code, mla_err *err);
+// Why a sandbox ended before it was ready, as one line.
+int mla__sandbox_explain(const mla__sandbox *sandbox, const mla__python *python, mla_err *err);
+// Ends it and everything in it; `inside` is the host's pid of the Python in it, or 0.
+void mla__sandbox_stop(mla__sandbox *sandbox, pid_t inside);
+
+// ---- warm.c: the warm Python
+typedef struct mla__warm {
+    mla__sandbox sandbox;
+    pid_t pid;           // host's pid of the Python
+    char *versions;
+} mla__warm;
+
+MLA_MUST_USE int mla__warm_start(mla__warm *warm, const mla__python *python, const char *data_root,
+                                 const char *workspace, mla_err *err);
+void mla__warm_stop(mla__warm *warm);
+// Sends one message, with `fd_count` (at most 2) descriptors. -1: the warm Python is gone.
+MLA_MUST_USE int mla__warm_send(mla__warm *warm, const json_t *message, const int *fds,
+                                size_t fd_count);
+// Takes one message and the host's pid of its sender. NULL: the warm Python is gone.
+json_t *mla__warm_receive(mla__warm *warm, pid_t *sender);
+
+// ---- runfolder.c: the workspace as seen from the host. The script has had its hands in it, so
+// nothing here follows a link or goes up.
+typedef struct mla__usage {
+    double mb;
+    size_t entries;
+    bool too_deep;
+} mla__usage;
+
+MLA_MUST_USE int mla__folder_empty(int dir, mla_err *err);
+MLA_MUST_USE int mla__folder_chown(int dir, mla__identity to, mla_err *err);
+mla__usage mla__folder_usage(int dir);
+// Removes one entry, file or folder, if it is there.
+MLA_MUST_USE int mla__folder_remove(int dir, const char *name, mla_err *err);
+// Reads a regular file of at most `max` bytes: 1 and its bytes (NUL after them; caller frees), 0
+// when there is no regular file of this name, -1 when it is longer.
+int mla__folder_read(int dir, const char *name, size_t max, char **bytes, size_t *len);
+
+// ---- watch.c: resident memory, in MB, of the descendants of a process
+double mla__watch_memory(pid_t root, double limit_mb);
+
+// ---- capture.c: one output stream, its middle left out above the ceiling
+typedef struct mla__capture {
+    char *head, *tail;   // [half] each; `tail` is a ring
+    size_t half, total;
+} mla__capture;
+
+void mla__capture_init(mla__capture *capture, size_t max);
+void mla__capture_clear(mla__capture *capture);
+// Reads what is there: 1 when more may come, 0 at the end of the stream.
+int mla__capture_read(mla__capture *capture, int fd);
+char *mla__capture_text(const mla__capture *capture);   // valid UTF-8 without NULs; caller frees
+
+#endif

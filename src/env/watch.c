@@ -1,0 +1,82 @@
+// Resident memory of a run, read from the host's /proc while it runs. An address-space limit would
+// break the threads of OpenBLAS, and a cgroup is not writable everywhere; this works for anybody.
+#include "env/sandbox.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MAX_PROCESSES 1024
+
+static ssize_t read_small(const char *path, char *out, size_t size) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, out, size - 1);
+    if (fd >= 0) close(fd);
+    out[n > 0 ? n : 0] = '\0';
+    return n;
+}
+
+// Appends the children of one thread; returns the new number of processes.
+static size_t thread_children(pid_t pid, const char *thread, pid_t *pids, size_t n) {
+    char path[80], text[4096];
+    snprintf(path, sizeof path, "/proc/%d/task/%s/children", (int)pid, thread);
+    read_small(path, text, sizeof text);
+    char *at = text;
+    while (n < MAX_PROCESSES) {
+        char *end;
+        long child = strtol(at, &end, 10);
+        if (end == at) break;
+        pids[n++] = (pid_t)child;
+        at = end;
+    }
+    return n;
+}
+
+static size_t children(pid_t pid, pid_t *pids, size_t n) {
+    char path[40];
+    snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
+    DIR *dir = opendir(path);
+    if (!dir) return n;
+    const struct dirent *entry;
+    while ((entry = readdir(dir)) && n < MAX_PROCESSES) {
+        if (entry->d_name[0] != '.') n = thread_children(pid, entry->d_name, pids, n);
+    }
+    closedir(dir);
+    return n;
+}
+
+static double resident_mb(pid_t pid) {
+    char path[40], text[128];
+    snprintf(path, sizeof path, "/proc/%d/statm", (int)pid);
+    if (read_small(path, text, sizeof text) <= 0) return 0;
+    char *at = strchr(text, ' ');
+    if (!at) return 0;
+    return (double)strtol(at, NULL, 10) * (double)sysconf(_SC_PAGESIZE) / (1 << 20);
+}
+
+// Each process's share of its pages: forks of one process are not counted twice for what they have
+// in common. Slow, so only asked when the plain sum is above the limit.
+static double shared_mb(pid_t pid) {
+    char path[40], text[1024];
+    snprintf(path, sizeof path, "/proc/%d/smaps_rollup", (int)pid);
+    if (read_small(path, text, sizeof text) <= 0) return resident_mb(pid);
+    const char *line = strstr(text, "\nPss:");
+    return line ? (double)strtol(line + 5, NULL, 10) / 1024 : resident_mb(pid);
+}
+
+static double sum(const pid_t *pids, size_t n, double (*one)(pid_t)) {
+    double total = 0;
+    for (size_t i = 0; i < n; i++) total += one(pids[i]);
+    return total;
+}
+
+double mla__watch_memory(pid_t root, double limit_mb) {
+    pid_t pids[MAX_PROCESSES];
+    size_t n = children(root, pids, 0);
+    for (size_t at = 0; at < n; at++) n = children(pids[at], pids, n);
+    double total = sum(pids, n, resident_mb);
+    return total > limit_mb && n > 1 ? sum(pids, n, shared_mb) : total;
+}

@@ -1,0 +1,210 @@
+// What the files of this room share: weights packed for oneDNN, pages of keys and values, the
+// attention over them, and the model's own structure. Nothing here is for other rooms.
+//
+// "Compute type" below is bf16 or float, by the model's mla_compute. Rows of a batch are stored in
+// buffers rounded up to MLA__ROWS, because products run over whole blocks of rows.
+#ifndef MLA_MODEL_INTERNAL_H
+#define MLA_MODEL_INTERNAL_H
+
+#include "model/kernels.h"
+#include "model/model.h"
+
+#define MLA__ROWS 16
+#define MLA__HEAD_MAX 256       // ceiling of head_dim
+#define MLA__GROUP_MAX 32       // ceiling of query heads to one key head
+
+static inline size_t mla__round_up(size_t n, size_t to)
+{
+    return (n + to - 1) / to * to;
+}
+
+static inline size_t mla__element(mla_compute compute)
+{
+    return compute == MLA_COMPUTE_BF16 ? sizeof(mla__bf16) : sizeof(float);
+}
+
+// ---- gemm.c: matrix products -----------------------------------------------------------------
+
+typedef struct mla__gemm mla__gemm;         // oneDNN's engine and its primitives, by shape
+typedef struct mla__packed mla__packed;     // one weight in oneDNN's layout for y = x w^T
+
+mla__gemm *mla__gemm_create(mla_compute compute);
+void mla__gemm_free(mla__gemm *gemm);
+mla__packed *mla__packed_create(mla__gemm *gemm, int out, int in);
+void mla__packed_fill(mla__gemm *gemm, mla__packed *packed, const void *w /* [out, in] */);
+mla__packed *mla__packed_copy(mla__gemm *gemm, const mla__packed *packed);
+void mla__packed_free(mla__packed *packed);
+
+// y [n, out] = x [n, in] w^T. A row's bits do not depend on n nor on where in x it stands. Rows of x
+// and y up to the next multiple of MLA__ROWS are read and written.
+void mla__gemm_forward(mla__gemm *gemm, const mla__packed *w, const void *x, void *y, bool y_f32,
+                       size_t n);
+// dx [n, in] = dy [n, out] w; dx as above.
+void mla__gemm_back_input(mla__gemm *gemm, const void *dy, const void *w /* [out, in] */, void *dx,
+                          bool dx_f32, size_t n, int out, int in);
+// dw [out, in] += dy^T [out, n] x [n, in]; rows of both from n up to the multiple are zeroed here.
+void mla__gemm_back_weight(mla__gemm *gemm, void *dy, void *x, float *dw, size_t n, int out, int in);
+
+// ---- ops.c: rows of a batch, in parallel -----------------------------------------------------
+
+// Head size padded so that tiles are whole.
+static inline int mla__padded_head(const mla_model_config *config)
+{
+    return (int)mla__round_up((size_t)config->head_dim, 16);
+}
+
+// x [n, cols] floats to the compute type.
+void mla__ops_to_compute(const mla__kernels *k, mla_compute compute, const float *x, void *y,
+                         size_t n, size_t cols);
+// y [n, cols] (compute type, or float when `as_f32`) = norm of x [n, cols].
+void mla__ops_norm(const mla__kernels *k, mla_compute compute, bool as_f32, const float *x,
+                   const float *w, float eps, void *y, size_t n, size_t cols);
+// dx [n, cols] and dw [cols] are added to.
+void mla__ops_norm_back(const mla__kernels *k, const float *x, const float *w, float eps,
+                        const float *dy, float *dx, float *dw, size_t n, size_t cols);
+// gate_up [n, 2 * cols]: gate, then up, in each row; y [n, cols].
+void mla__ops_swiglu(const mla__kernels *k, mla_compute compute, const void *gate_up, void *y,
+                     size_t n, size_t cols);
+// gate_up becomes its own gradient.
+void mla__ops_swiglu_back(const mla__kernels *k, mla_compute compute, void *gate_up,
+                          const float *dy /* [n, cols] */, size_t n, size_t cols);
+void mla__ops_add(const mla__kernels *k, float *y, const float *x, size_t n);
+// Rotates pairs (i, i + dim / 2) of x [dim] by the position's angles; `back` turns them back.
+void mla__ops_rope(float *x, const float *cosine, const float *sine /* [dim / 2] */, int dim,
+                   bool back);
+
+// The same in plain loops and double precision: the oracles of the tests.
+void mla__naive_norm(const float *x, const float *w, double eps, size_t n, double *y);
+void mla__naive_swiglu(const float *gate, const float *up, size_t n, double *y);
+void mla__naive_rope(const float *x, double theta, int position, int dim, double *y);
+// One query at the last of n positions; q [dim], k and v [n, dim].
+void mla__naive_attention(const float *q, const float *k, const float *v, int n, int dim,
+                          double *y);
+
+// ---- kv.c: pages -----------------------------------------------------------------------------
+
+// In a page, for each layer and each key head: keys [head / E, PAGE] lanes of E elements along the
+// head, then values [PAGE / E, head] lanes of E elements along positions; E = 1 for fp32, 2 for bf16.
+// Pages begin at multiples of PAGE in a sequence, so a child copies its parent's last, partly
+// filled page and shares the others.
+typedef struct mla__seq {
+    int *pages;
+    size_t n_pages, cap;
+    int length;
+    bool open;
+} mla__seq;
+
+struct mla_kv {
+    const mla_model *model;
+    uint64_t version;
+    size_t page_bytes, max_pages;
+    void **pages;               // [n_pages], NULL until first used
+    int *refs;                  // [n_pages], 0: free
+    size_t n_pages, cap_pages, cap_refs;
+    mla__seq *seqs;
+    size_t n_seqs, cap_seqs;
+    struct mla__work *work;
+};
+
+typedef struct mla__tail {      // the filled part of a parent's last page, also in its child's
+    int from, to, slots;        // page, page, positions; slots == 0: none
+} mla__tail;
+
+mla_kv *mla__kv_create(const mla_model *model, size_t max_pages);
+// As mla_kv_open, but leaves the copying of the tail to the caller.
+int mla__kv_fork(mla_kv *kv, int parent, mla__tail *tail);
+// Takes pages for n more positions; all or nothing (-1).
+int mla__kv_reserve(mla_kv *kv, int seq, int n);
+size_t mla__kv_pages_missing(const mla_kv *kv, int seq, int n);
+size_t mla__kv_pages_left(const mla_kv *kv);
+void mla__kv_copy_tail(mla_kv *kv, const mla__tail *tail, int layer);
+void *mla__kv_keys(const mla_kv *kv, int page, int layer, int head);
+void *mla__kv_values(const mla_kv *kv, int page, int layer, int head);
+
+// ---- attention.c -----------------------------------------------------------------------------
+
+// Rows [row, row + n) of a batch are positions [pos, pos + n) of a sequence.
+typedef struct mla__span {
+    int row, n, pos;
+    const int *pages;           // [ceil((pos + n) / PAGE)]
+} mla__span;
+
+typedef struct mla__attention {
+    const mla_model *model;
+    const mla_kv *kv;
+    int layer;
+    const mla__span *spans;
+    int n_spans;
+    int rows;
+} mla__attention;
+
+// out [rows, heads * head_dim] from q of the same shape (both compute type);
+// lse [rows, heads] for the backward pass, or NULL.
+void mla__attention_forward(const mla__attention *a, const void *q, void *out, float *lse);
+
+// Where a page's slots come from: token[page * PAGE + slot], or -1.
+// dqkv [rows, (heads + 2 kv_heads) * head_dim] is overwritten.
+void mla__attention_backward(const mla__attention *a, const int *token, const void *q,
+                             const void *out, const float *lse, const float *d_out, float *dqkv);
+
+// ---- model.c ---------------------------------------------------------------------------------
+
+typedef struct mla__linear {    // y = x w^T, w [out, in]; several of the file's tensors in one
+    int out, in;
+    mla__packed *packed;        // NULL for an embedding that is not the head
+    void *plain;                // [out, in] compute type; NULL when neither training nor embedding
+    bool owns_plain;
+    float *master, *grad;       // [out, in] or NULL
+} mla__linear;
+
+typedef struct mla__vector {
+    float *data, *grad;         // grad NULL when not trainable; data NULL when absent
+} mla__vector;
+
+typedef struct mla__layer {
+    mla__vector norm1, norm2, qkv_bias;
+    mla__linear qkv, o, gate_up, down;
+} mla__layer;
+
+struct mla_model {
+    mla_model_config config;
+    mla_model_options options;
+    const mla__kernels *kernels;
+    mla__gemm *gemm;
+    uint64_t version;
+    int32_t eos;
+    float *master, *grad;       // [n_master]; frozen models keep only their vectors in `master`
+    size_t n_master;
+    mla_param *params;          // [n_params], also of a frozen model (data NULL but for vectors)
+    size_t n_params;
+    mla__linear embed, head;    // a tied head shares `plain`, `master` and `grad` with `embed`
+    mla__vector norm;
+    mla__layer *layers;
+    float *cosine, *sine;       // [max_context, head_dim / 2]
+};
+
+// ---- transformer.c ---------------------------------------------------------------------------
+
+typedef struct mla__work mla__work;         // scratch of one pass through the layers
+mla__work *mla__work_create(void);
+void mla__work_free(mla__work *work);
+
+struct mla_activations {
+    const mla_model *model;
+    mla_kv *kv;
+    mla__work *work;
+    int n;                      // rows of the last forward
+    bool kept, grad_started;
+    size_t cap_rows;
+    struct mla__saved *saved;   // [layers]
+    float *last;                // [cap_rows, dim] before the last norm
+    float *hidden, *d_hidden;   // [cap_rows, dim]
+    mla__span *spans;
+    mla__tail *tails;
+    size_t cap_spans, cap_tails, cap_tokens;
+    int n_spans;
+    int *token;                 // as mla__attention_backward takes it
+    struct mla__head_scratch *head;
+};
+
+#endif

@@ -1,0 +1,421 @@
+// The hot loops themselves, written once over vectors of VW floats; included by kernels_*.c, each of
+// which has defined for its instruction set:
+//   KERNEL (target attribute), VW, MADD(a, b, c) = a * b + c, VMAX, VMIN, VSQRT, TABLE, TABLE_NAME,
+//   ROWS_MAX, NV_WIDE, NV_NARROW (register block of the tile product), and, where bf16 products
+//   exist, PAIR_MADD(acc, a, b) over lanes of two bf16.
+// A vector's tail goes through the same vector code on a zero-padded copy, so that a result does not
+// depend on where in a row an element stands. Sums are taken in a fixed order.
+#include <math.h>
+#include <string.h>
+
+#include "model/kernels.h"
+
+#define KI KERNEL static inline __attribute__((always_inline))
+
+typedef float vf __attribute__((vector_size(VW * 4)));
+typedef uint32_t vu __attribute__((vector_size(VW * 4)));
+typedef int32_t vi __attribute__((vector_size(VW * 4)));
+typedef uint16_t vh __attribute__((vector_size(VW * 2)));
+
+KI vf splat(float x)
+{
+    return x - (vf){ 0 };
+}
+
+KI vf load(const float *x)
+{
+    vf v;
+    memcpy(&v, x, sizeof v);
+    return v;
+}
+
+KI void store(float *y, vf v)
+{
+    memcpy(y, &v, sizeof v);
+}
+
+KI vf load_n(const float *x, size_t n)
+{
+    if (__builtin_expect(n >= VW, 1)) return load(x);
+    float t[VW] = { 0 };
+    memcpy(t, x, n * sizeof *x);
+    return load(t);
+}
+
+KI void store_n(float *y, vf v, size_t n)
+{
+    if (__builtin_expect(n >= VW, 1)) {
+        store(y, v);
+        return;
+    }
+    float t[VW];
+    store(t, v);
+    memcpy(y, t, n * sizeof *y);
+}
+
+KI float sum_of(vf v)
+{
+    float t[VW];
+    store(t, v);
+    for (int half = VW / 2; half; half /= 2)
+        for (int i = 0; i < half; i++) t[i] += t[i + half];
+    return t[0];
+}
+
+KI float max_of(vf v)
+{
+    float t[VW], m;
+    store(t, v);
+    m = t[0];
+    for (int i = 1; i < VW; i++) m = t[i] > m ? t[i] : m;
+    return m;
+}
+
+// e^x to about one unit in the last place, by 2^n times a polynomial (Cody and Waite's reduction);
+// results below 2^-126 come out as about 1.2e-38.
+KI vf exp_of(vf x)
+{
+    const float round = 12582912.0f;    // 1.5 * 2^23: adding it leaves the integer in the low bits
+    x = VMAX(splat(-87.33654f), x);
+    x = VMIN(splat(88.72f), x);
+    vf z = MADD(x, splat(1.44269504f), splat(round));
+    vu n = (vu)z - 0x4B400000u;
+    z = z - splat(round);
+    vf r = MADD(z, splat(-0.693359375f), x);
+    r = MADD(z, splat(2.12194440e-4f), r);
+    vf p = splat(1.9875691500e-4f);
+    p = MADD(p, r, splat(1.3981999507e-3f));
+    p = MADD(p, r, splat(8.3334519073e-3f));
+    p = MADD(p, r, splat(4.1665795894e-2f));
+    p = MADD(p, r, splat(1.6666665459e-1f));
+    p = MADD(p, r, splat(5.0000001201e-1f));
+    p = MADD(p, r * r, r + 1.0f);
+    // In two steps: n may be 128, which is no exponent of a float.
+    vu half = (vu)((vi)n >> 1);
+    return p * (vf)((half + 127u) << 23) * (vf)((n - half + 127u) << 23);
+}
+
+// ---- tile products ---------------------------------------------------------------------------
+
+#ifdef PAIR_MADD
+#define LANE_MADD(pairs, acc, a, b) \
+    ((pairs) ? PAIR_MADD(acc, a, b) : MADD((vf)(a), (vf)(b), acc))
+#else
+#define LANE_MADD(pairs, acc, a, b) MADD((vf)(a), (vf)(b), acc)
+#endif
+
+KI void tile_block(const mla__tile *t, int row, int col, bool pairs, const int nr, const int nv)
+{
+    (void)pairs;
+    const uint32_t *a = (const uint32_t *)t->a + (size_t)row * (size_t)t->lda;
+    const uint32_t *b = (const uint32_t *)t->b + col;
+    float *c = t->c + (size_t)row * (size_t)t->ldc + col;
+    const size_t lda = (size_t)t->lda, ldb = (size_t)t->ldb, ldc = (size_t)t->ldc;
+    vf acc[ROWS_MAX][NV_WIDE];
+#pragma GCC unroll 8
+    for (int r = 0; r < nr; r++)
+#pragma GCC unroll 8
+        for (int v = 0; v < nv; v++)
+            acc[r][v] = t->scale ? load(c + (size_t)r * ldc + v * VW) * t->scale[row + r]
+                                 : splat(0);
+    for (int k = 0; k < t->k; k++) {
+        vu bv[NV_WIDE];
+#pragma GCC unroll 8
+        for (int v = 0; v < nv; v++) memcpy(&bv[v], b + v * VW, sizeof bv[v]);
+#pragma GCC unroll 8
+        for (int r = 0; r < nr; r++) {
+            vu av = a[(size_t)r * lda] - (vu){ 0 };
+#pragma GCC unroll 8
+            for (int v = 0; v < nv; v++) acc[r][v] = LANE_MADD(pairs, acc[r][v], av, bv[v]);
+        }
+        a++;
+        b += ldb;
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < nr; r++)
+#pragma GCC unroll 8
+        for (int v = 0; v < nv; v++) store(c + (size_t)r * ldc + v * VW, acc[r][v]);
+}
+
+KI void tile_panel(const mla__tile *t, int col, bool pairs, const int nv)
+{
+    int row = 0;
+    for (; row + ROWS_MAX <= t->rows; row += ROWS_MAX) tile_block(t, row, col, pairs, ROWS_MAX, nv);
+    switch (t->rows - row) {
+#if ROWS_MAX > 5
+    case 5: tile_block(t, row, col, pairs, 5, nv); break;
+    case 4: tile_block(t, row, col, pairs, 4, nv); break;
+    case 3: tile_block(t, row, col, pairs, 3, nv); break;
+    case 2: tile_block(t, row, col, pairs, 2, nv); break;
+#endif
+    case 1: tile_block(t, row, col, pairs, 1, nv); break;
+    default: break;
+    }
+}
+
+KI void tile_any(const mla__tile *t, bool pairs)
+{
+    int col = 0;
+    for (; col + NV_WIDE * VW <= t->cols; col += NV_WIDE * VW) tile_panel(t, col, pairs, NV_WIDE);
+    for (; col + NV_NARROW * VW <= t->cols; col += NV_NARROW * VW)
+        tile_panel(t, col, pairs, NV_NARROW);
+}
+
+KERNEL static void tile_f32(const mla__tile *t)
+{
+    tile_any(t, false);
+}
+
+#ifdef PAIR_MADD
+KERNEL static void tile_bf16(const mla__tile *t)
+{
+    tile_any(t, true);
+}
+#endif
+
+// ---- conversions -----------------------------------------------------------------------------
+
+// Round to nearest even; a NaN stays one.
+KI vu bf16_of(vf x)
+{
+    vu u = (vu)x;
+    vu rounded = u + 0x7FFFu + ((u >> 16) & 1u);
+    vu nan = (vu)(x != x);
+    return ((rounded & ~nan) | ((u | 0x400000u) & nan)) >> 16;
+}
+
+KERNEL static void to_bf16(const float *x, mla__bf16 *y, size_t n)
+{
+    for (size_t i = 0; i < n; i += VW) {
+        size_t left = n - i < VW ? n - i : VW;
+        vh h = __builtin_convertvector(bf16_of(load_n(x + i, left)), vh);
+        memcpy(y + i, &h, left * sizeof *y);
+    }
+}
+
+KERNEL static void from_bf16(const mla__bf16 *x, float *y, size_t n)
+{
+    for (size_t i = 0; i < n; i += VW) {
+        size_t left = n - i < VW ? n - i : VW;
+        vh h = { 0 };
+        memcpy(&h, x + i, left * sizeof *x);
+        store_n(y + i, (vf)(__builtin_convertvector(h, vu) << 16), left);
+    }
+}
+
+KERNEL static void interleave(const float *x, const float *y, uint32_t *out, size_t n)
+{
+    for (size_t i = 0; i < n; i += VW) {
+        size_t left = n - i < VW ? n - i : VW;
+        vu pair = bf16_of(load_n(x + i, left)) | bf16_of(load_n(y + i, left)) << 16;
+        memcpy(out + i, &pair, left * sizeof *out);
+    }
+}
+
+// ---- rows ------------------------------------------------------------------------------------
+
+KERNEL static void add(float *y, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i += VW) store_n(y + i, load_n(y + i, n - i) + load_n(x + i, n - i), n - i);
+}
+
+KERNEL static void scale(float *y, float by, size_t n)
+{
+    for (size_t i = 0; i < n; i += VW) store_n(y + i, load_n(y + i, n - i) * by, n - i);
+}
+
+KERNEL static float dot(const float *x, const float *y, size_t n)
+{
+    vf acc = splat(0);
+    for (size_t i = 0; i < n; i += VW) acc = MADD(load_n(x + i, n - i), load_n(y + i, n - i), acc);
+    return sum_of(acc);
+}
+
+KERNEL static double norm2(const float *x, size_t n)
+{
+    double total = 0;
+    for (size_t at = 0; at < n; at += 4096) {
+        size_t len = n - at < 4096 ? n - at : 4096;
+        total += (double)dot(x + at, x + at, len);
+    }
+    return total;
+}
+
+KERNEL static void norm(const float *x, const float *w, float eps, size_t n, float *y)
+{
+    float r = 1.0f / sqrtf(dot(x, x, n) / (float)n + eps);
+    for (size_t i = 0; i < n; i += VW)
+        store_n(y + i, load_n(x + i, n - i) * r * load_n(w + i, n - i), n - i);
+}
+
+// With r = 1 / rms: y = x r w, dx = r (w dy - x r^2 mean(w dy x)), dw = dy x r.
+KERNEL static void norm_back(const float *x, const float *w, float eps, const float *dy, size_t n,
+                             float *dx, float *dw)
+{
+    float r = 1.0f / sqrtf(dot(x, x, n) / (float)n + eps);
+    vf acc = splat(0);
+    for (size_t i = 0; i < n; i += VW) {
+        vf xd = load_n(x + i, n - i) * load_n(dy + i, n - i);
+        acc = MADD(xd, load_n(w + i, n - i), acc);
+        store_n(dw + i, load_n(dw + i, n - i) + xd * r, n - i);
+    }
+    float mean = sum_of(acc) / (float)n * r * r;
+    for (size_t i = 0; i < n; i += VW) {
+        vf wd = load_n(w + i, n - i) * load_n(dy + i, n - i);
+        vf d = (wd - load_n(x + i, n - i) * mean) * r;
+        store_n(dx + i, load_n(dx + i, n - i) + d, n - i);
+    }
+}
+
+KERNEL static void swiglu(const float *gate, const float *up, size_t n, float *y)
+{
+    for (size_t i = 0; i < n; i += VW) {
+        vf g = load_n(gate + i, n - i);
+        store_n(y + i, g / (1.0f + exp_of(-g)) * load_n(up + i, n - i), n - i);
+    }
+}
+
+KERNEL static void swiglu_back(const float *gate, const float *up, const float *dy, size_t n,
+                               float *d_gate, float *d_up)
+{
+    for (size_t i = 0; i < n; i += VW) {
+        vf g = load_n(gate + i, n - i), u = load_n(up + i, n - i), d = load_n(dy + i, n - i);
+        vf s = 1.0f / (1.0f + exp_of(-g));
+        store_n(d_up + i, d * g * s, n - i);
+        store_n(d_gate + i, d * u * s * (1.0f + g * (1.0f - s)), n - i);
+    }
+}
+
+KERNEL static void lse(const float *x, size_t n, float inv_t, float *out, float *mean)
+{
+    vf top = splat(-INFINITY), sum = splat(0), dotted = splat(0);
+    size_t whole = n / VW * VW;
+    for (size_t i = 0; i < whole; i += VW) top = VMAX(top, load(x + i));
+    float m = max_of(top);
+    for (size_t i = whole; i < n; i++) m = x[i] > m ? x[i] : m;
+    for (size_t i = 0; i < whole; i += VW) {
+        vf z = (load(x + i) - m) * inv_t, e = exp_of(z);
+        sum += e;
+        dotted = MADD(e, z, dotted);
+    }
+    float s = sum_of(sum), d = sum_of(dotted);
+    if (whole < n) {
+        float e[VW], z[VW];
+        vf zt = (load_n(x + whole, n - whole) - m) * inv_t;
+        store(z, zt);
+        store(e, exp_of(zt));
+        for (size_t i = 0; i < n - whole; i++) {
+            s += e[i];
+            d += e[i] * z[i];
+        }
+    }
+    *out = m * inv_t + logf(s);
+    *mean = m * inv_t + d / s;
+}
+
+KERNEL static void lse_back(float *x, size_t n, float inv_t, float lse_, float entropy, float a,
+                            float b)
+{
+    for (size_t i = 0; i < n; i += VW) {
+        vf logp = load_n(x + i, n - i) * inv_t - lse_;
+        vf p = exp_of(logp);
+        store_n(x + i, p * (a + b * (logp + entropy)) * -inv_t, n - i);
+    }
+}
+
+// ---- attention's elementwise parts -----------------------------------------------------------
+
+KI void softmax_row(const mla__softmax *a, int row)
+{
+    float *s = a->s + (size_t)row * MLA__PAGE;
+    int valid = a->valid[row] < MLA__PAGE ? a->valid[row] : MLA__PAGE;
+    if (valid <= 0) {
+        memset(s, 0, MLA__PAGE * sizeof *s);
+        a->keep[row] = 1;
+        return;
+    }
+    for (int i = valid; i < MLA__PAGE; i++) s[i] = -INFINITY;
+    vf top = load(s);
+    for (int i = VW; i < MLA__PAGE; i += VW) top = VMAX(top, load(s + i));
+    float old = a->max[row], now = max_of(top) * a->scale;
+    now = now > old ? now : old;
+    vf sum = splat(0);
+    for (int i = 0; i < MLA__PAGE; i += VW) {
+        vf e = exp_of(load(s + i) * a->scale - now);
+        sum += e;
+        store(s + i, e);
+    }
+    float total = sum_of(sum);
+    for (int i = valid; i < MLA__PAGE; i++) s[i] = 0;
+    float keep[VW];
+    store(keep, exp_of(splat(old - now)));
+    a->keep[row] = old == -INFINITY ? 0 : keep[0];
+    a->sum[row] = a->sum[row] * a->keep[row] + total;
+    a->max[row] = now;
+}
+
+KERNEL static void softmax(const mla__softmax *a)
+{
+    for (int row = 0; row < a->rows; row++) softmax_row(a, row);
+}
+
+KERNEL static void prob_grad(const mla__prob_grad *a)
+{
+    for (int j = 0; j < MLA__PAGE; j++) {
+        float *s = a->s + (size_t)j * (size_t)a->cols, *dp = a->dp + (size_t)j * (size_t)a->cols;
+        for (int i = 0; i < a->cols; i += VW) {
+            vf p = exp_of(load(s + i) * a->scale - load(a->lse + i));
+            store(dp + i, p * (load(dp + i) - load(a->dot + i)) * a->scale);
+            store(s + i, p);
+        }
+        int hidden = j + a->first < a->tokens ? j + a->first : a->tokens;
+        if (hidden <= 0) continue;
+        for (int at = 0; at < a->cols; at += a->tokens) {
+            memset(s + at, 0, (size_t)hidden * sizeof *s);
+            memset(dp + at, 0, (size_t)hidden * sizeof *dp);
+        }
+    }
+}
+
+// ---- optimiser -------------------------------------------------------------------------------
+
+KERNEL static void adam(float *p, float *g, float *m, float *v, size_t n, const mla__adam *how)
+{
+    float step = how->lr / how->bias1, inv = 1.0f / sqrtf(how->bias2);
+    for (size_t i = 0; i < n; i += VW) {
+        size_t left = n - i;
+        vf grad = load_n(g + i, left) * how->clip, w = load_n(p + i, left);
+        vf m1 = load_n(m + i, left) * how->beta1 + grad * (1.0f - how->beta1);
+        vf v1 = load_n(v + i, left) * how->beta2 + grad * grad * (1.0f - how->beta2);
+        w = w - w * how->decay;
+        w = w - m1 * step / (VSQRT(v1) * inv + how->eps);
+        store_n(m + i, m1, left);
+        store_n(v + i, v1, left);
+        store_n(p + i, w, left);
+        store_n(g + i, splat(0), left);
+    }
+}
+
+const mla__kernels TABLE = {
+    .name = TABLE_NAME,
+    .tile_f32 = tile_f32,
+#ifdef PAIR_MADD
+    .tile_bf16 = tile_bf16,
+#endif
+    .softmax = softmax,
+    .prob_grad = prob_grad,
+    .to_bf16 = to_bf16,
+    .from_bf16 = from_bf16,
+    .interleave = interleave,
+    .add = add,
+    .scale = scale,
+    .dot = dot,
+    .norm2 = norm2,
+    .norm = norm,
+    .norm_back = norm_back,
+    .swiglu = swiglu,
+    .swiglu_back = swiglu_back,
+    .lse = lse,
+    .lse_back = lse_back,
+    .adam = adam,
+};

@@ -1,0 +1,293 @@
+// The open weight file: mappings, the table of tensors, reading one of them, and the check that the
+// tensors are those of the architecture. The formats are read in gguf.c and huggingface.c.
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "base/mem.h"
+#include "model/weights_internal.h"
+
+int mla__weights_map(mla_weights *weights, const char *path, size_t min_size, mla__mapping *out,
+                     mla_err *err) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return mla_err_set(err, "%s: %s; check the path", path, strerror(errno));
+    struct stat info;
+    if (fstat(fd, &info) || !S_ISREG(info.st_mode)) {
+        close(fd);
+        return mla_err_set(err, "%s: not a regular file; name a GGUF file or a model folder", path);
+    }
+    size_t size = (size_t)info.st_size;
+    if (size < min_size) {
+        close(fd);
+        return mla_err_set(err, "%s: only %zu bytes long, cut off; fetch it again", path, size);
+    }
+    void *data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
+    int saved = errno;
+    close(fd);
+    if (data == MAP_FAILED)
+        return mla_err_set(err, "%s: cannot be mapped: %s", path, strerror(saved));
+    MLA_GROW(weights->maps, weights->cap_maps, weights->n_maps + 1);
+    *out = weights->maps[weights->n_maps++] = (mla__mapping){data, size};
+    return 0;
+}
+
+// Rows and columns of a tensor: leading ones are dropped, at most two dimensions may stay.
+static bool matrix_shape(const uint64_t *dims, size_t n_dims, mla__tensor *tensor) {
+    while (n_dims > 2 && *dims == 1) dims++, n_dims--;
+    if (n_dims < 1 || n_dims > 2) return false;
+    for (size_t i = 0; i < n_dims; i++)
+        if (dims[i] < 1 || dims[i] > INT_MAX) return false;
+    tensor->is_vector = n_dims == 1;
+    tensor->rows = n_dims == 1 ? 1 : (size_t)dims[0];
+    tensor->cols = (size_t)dims[n_dims - 1];
+    return true;
+}
+
+static size_t row_bytes(const mla__tensor *tensor) {
+    return tensor->cols / tensor->type->block * tensor->type->bytes;
+}
+
+static int place(mla__tensor *tensor, const mla__mapping *map, const char *path,
+                 const uint64_t *dims, size_t n_dims, uint64_t offset, mla_err *err) {
+    if (!matrix_shape(dims, n_dims, tensor))
+        return mla_err_set(err, "%s: tensor '%s' is neither a vector nor a matrix of a sane size; "
+                           "the file is damaged or not a text model", path, tensor->name);
+    if (tensor->cols % tensor->type->block)
+        return mla_err_set(err, "%s: tensor '%s' has %zu columns, no multiple of %s's block of "
+                           "%zu; the file is damaged", path, tensor->name, tensor->cols,
+                           tensor->type->name, tensor->type->block);
+    size_t bytes;
+    if (__builtin_mul_overflow(tensor->rows, row_bytes(tensor), &bytes) || offset > map->size ||
+        bytes > map->size - offset)
+        return mla_err_set(err, "%s: tensor '%s' ends beyond the end of the file; "
+                           "the file is cut off: fetch it again", path, tensor->name);
+    tensor->data = map->data + offset;
+    return 0;
+}
+
+int mla__weights_add(mla_weights *weights, const mla__mapping *map, const char *path, char *name,
+                     const mla__dtype *type, const uint64_t *dims, size_t n_dims, uint64_t offset,
+                     mla_err *err) {
+    mla__tensor tensor = {.name = name, .type = type};
+    if (place(&tensor, map, path, dims, n_dims, offset, err)) {
+        free(name);
+        return -1;
+    }
+    MLA_GROW(weights->tensors, weights->cap_tensors, weights->n_tensors + 1);
+    weights->tensors[weights->n_tensors++] = tensor;
+    return 0;
+}
+
+void mla__weights_alloc_vocab(mla_weights *weights, size_t n, size_t n_merges) {
+    MLA_ASSERT(!weights->tokens);
+    weights->tokens = MLA_NEW_ARRAY(char *, n + 1);
+    weights->special = MLA_NEW_ARRAY(uint8_t, n + 1);
+    weights->merges = MLA_NEW_ARRAY(char *, n_merges + 1);
+    weights->vocab.n = n;
+    weights->vocab.n_merges = n_merges;
+}
+
+// ---- checks ----------------------------------------------------------------------------------
+
+static int by_name(const void *a, const void *b) {
+    return strcmp(((const mla__tensor *)a)->name, ((const mla__tensor *)b)->name);
+}
+
+static mla__tensor *find(const mla_weights *weights, const char *name) {
+    mla__tensor key = {.name = (char *)name};
+    if (!weights->n_tensors) return NULL;
+    return bsearch(&key, weights->tensors, weights->n_tensors, sizeof key, by_name);
+}
+
+static int sort_tensors(mla_weights *weights, mla_err *err) {
+    if (weights->n_tensors)
+        qsort(weights->tensors, weights->n_tensors, sizeof *weights->tensors, by_name);
+    for (size_t i = 1; i < weights->n_tensors; i++)
+        if (!strcmp(weights->tensors[i - 1].name, weights->tensors[i].name))
+            return mla_err_set(err, "%s: tensor '%s' is there twice; the file is damaged",
+                               weights->path, weights->tensors[i].name);
+    return 0;
+}
+
+static int check_range(const mla_weights *weights, const char *what, long long value,
+                       long long most, mla_err *err) {
+    if (value >= 1 && value <= most) return 0;
+    return mla_err_set(err, "%s: %s is %lld, not within 1 to %lld; the file is damaged",
+                       weights->path, what, value, most);
+}
+
+static int check_config(const mla_weights *weights, mla_err *err) {
+    const mla_model_config *c = &weights->config;
+    if (check_range(weights, "vocabulary size", c->vocab, 1 << 24, err) ||
+        check_range(weights, "embedding width", c->dim, 1 << 20, err) ||
+        check_range(weights, "layer count", c->layers, 1 << 12, err) ||
+        check_range(weights, "head count", c->heads, 1 << 12, err) ||
+        check_range(weights, "key and value head count", c->kv_heads, c->heads, err) ||
+        check_range(weights, "head width", c->head_dim, 1 << 12, err) ||
+        check_range(weights, "hidden width", c->hidden, 1 << 22, err) ||
+        check_range(weights, "context length", c->max_context, INT_MAX, err))
+        return -1;
+    if (c->heads % c->kv_heads || c->head_dim % 2)
+        return mla_err_set(err, "%s: %d heads over %d key heads of width %d do not fit together; "
+                           "the file is damaged", weights->path, c->heads, c->kv_heads,
+                           c->head_dim);
+    if (!(c->rope_theta > 0 && c->norm_eps > 0 && c->norm_eps < 1))
+        return mla_err_set(err, "%s: RoPE base %g or norm epsilon %g makes no sense; "
+                           "the file is damaged", weights->path, (double)c->rope_theta,
+                           (double)c->norm_eps);
+    return 0;
+}
+
+static int expect(const mla_weights *weights, const char *name, size_t rows, size_t cols,
+                  mla_err *err) {
+    const mla__tensor *tensor = find(weights, name);
+    if (!tensor)
+        return mla_err_set(err, "%s: tensor '%s' is missing; the file is incomplete or not a %s "
+                           "model", weights->path, name,
+                           weights->config.arch == MLA_ARCH_QWEN2 ? "Qwen2" : "Llama");
+    if (tensor->rows == rows && tensor->cols == cols && tensor->is_vector == (rows == 1)) return 0;
+    return mla_err_set(err, "%s: tensor '%s' is %zu x %zu where the configuration needs %zu x %zu; "
+                       "the file is damaged", weights->path, name, tensor->rows, tensor->cols,
+                       rows, cols);
+}
+
+// One layer's tensors are there, in shape, and no others: an extra one would mean a network that
+// this program would compute wrongly.
+static int check_layer(const mla_weights *weights, int layer, mla_err *err) {
+    const mla_model_config *c = &weights->config;
+    size_t dim = (size_t)c->dim, hidden = (size_t)c->hidden;
+    size_t width = (size_t)c->head_dim, q = (size_t)c->heads * width;
+    size_t kv = (size_t)c->kv_heads * width;
+    const struct { const char *name; size_t rows, cols; } parts[] = {
+        {"input_layernorm.weight", 1, dim},      {"post_attention_layernorm.weight", 1, dim},
+        {"self_attn.q_proj.weight", q, dim},     {"self_attn.k_proj.weight", kv, dim},
+        {"self_attn.v_proj.weight", kv, dim},    {"self_attn.o_proj.weight", dim, q},
+        {"mlp.gate_proj.weight", hidden, dim},   {"mlp.up_proj.weight", hidden, dim},
+        {"mlp.down_proj.weight", dim, hidden},   {"self_attn.q_proj.bias", 1, q},
+        {"self_attn.k_proj.bias", 1, kv},        {"self_attn.v_proj.bias", 1, kv},
+    };
+    size_t n = MLA_COUNT(parts) - (c->arch == MLA_ARCH_QWEN2 ? 0 : 3);
+    for (size_t i = 0; i < n; i++) {
+        char name[96];
+        snprintf(name, sizeof name, "model.layers.%d.%s", layer, parts[i].name);
+        if (expect(weights, name, parts[i].rows, parts[i].cols, err)) return -1;
+    }
+    return 0;
+}
+
+static int check_extra(const mla_weights *weights, mla_err *err) {
+    size_t per_layer = weights->config.arch == MLA_ARCH_QWEN2 ? 12 : 9, in_layers = 0;
+    for (size_t i = 0; i < weights->n_tensors; i++) {
+        const char *name = weights->tensors[i].name;
+        if (strncmp(name, "model.layers.", 13)) continue;
+        if (strstr(name, ".rotary_emb.inv_freq")) continue;   // older checkpoints; computed anew
+        in_layers++;
+    }
+    if (in_layers == per_layer * (size_t)weights->config.layers) return 0;
+    return mla_err_set(err, "%s: %zu layer tensors where %d layers have %zu; a variant of the "
+                       "architecture that is not known here (biases, adapters or extra norms)",
+                       weights->path, in_layers, weights->config.layers,
+                       per_layer * (size_t)weights->config.layers);
+}
+
+static int check_tensors(mla_weights *weights, mla_err *err) {
+    mla_model_config *c = &weights->config;
+    size_t vocab = (size_t)c->vocab, dim = (size_t)c->dim;
+    if (expect(weights, "model.embed_tokens.weight", vocab, dim, err) ||
+        expect(weights, "model.norm.weight", 1, dim, err))
+        return -1;
+    if (!c->tied && expect(weights, "lm_head.weight", vocab, dim, err)) return -1;
+    for (int layer = 0; layer < c->layers; layer++)
+        if (check_layer(weights, layer, err)) return -1;
+    return check_extra(weights, err);
+}
+
+static int check_vocab(mla_weights *weights, mla_err *err) {
+    mla_vocab *vocab = &weights->vocab;
+    if (vocab->n > (size_t)weights->config.vocab)
+        return mla_err_set(err, "%s: %zu tokens for an embedding of %d; the file is damaged",
+                           weights->path, vocab->n, weights->config.vocab);
+    size_t known = vocab->n ? vocab->n : (size_t)weights->config.vocab;
+    if (vocab->eos < 0 || (size_t)vocab->eos >= known) vocab->eos = -1;
+    for (size_t i = 0; i < vocab->n; i++)
+        if (!weights->tokens[i]) weights->tokens[i] = mla_strdup("");
+    vocab->tokens = (const char *const *)weights->tokens;
+    vocab->merges = (const char *const *)weights->merges;
+    vocab->special = weights->special;
+    vocab->pre = weights->pre ? weights->pre : "";
+    return 0;
+}
+
+// ---- open, read, close -----------------------------------------------------------------------
+
+mla_weights *mla_weights_open(const char *path, mla_err *err) {
+    mla_weights *weights = MLA_NEW(mla_weights);
+    weights->path = mla_strdup(path);
+    weights->vocab.eos = -1;
+    int failed = mla_fs_is_dir(path) ? mla__hf_open(weights, err) : mla__gguf_open(weights, err);
+    if (failed || sort_tensors(weights, err) || check_config(weights, err) ||
+        check_tensors(weights, err) || check_vocab(weights, err)) {
+        mla_weights_close(weights);
+        return NULL;
+    }
+    return weights;
+}
+
+void mla_weights_close(mla_weights *weights) {
+    if (!weights) return;
+    for (size_t i = 0; i < weights->n_maps; i++)
+        munmap((void *)weights->maps[i].data, weights->maps[i].size);
+    for (size_t i = 0; i < weights->n_tensors; i++) free(weights->tensors[i].name);
+    for (size_t i = 0; i < weights->vocab.n; i++) free(weights->tokens[i]);
+    for (size_t i = 0; i < weights->vocab.n_merges; i++) free(weights->merges[i]);
+    free(weights->maps);
+    free(weights->tensors);
+    free(weights->tokens);
+    free(weights->merges);
+    free(weights->special);
+    free(weights->pre);
+    free(weights->path);
+    free(weights);
+}
+
+const mla_model_config *mla_weights_config(const mla_weights *weights) {
+    return &weights->config;
+}
+
+const mla_vocab *mla_weights_vocab(const mla_weights *weights) {
+    return &weights->vocab;
+}
+
+bool mla_weights_has(const mla_weights *weights, const char *name) {
+    return find(weights, name) != NULL;
+}
+
+// GGUF's Llama files interleave the two halves of each Q and K head, so that RoPE turns neighbours.
+// Row (head, half, at) of ours is row (head, at, half) of theirs.
+static size_t stored_row(const mla__tensor *tensor, size_t row) {
+    if (!tensor->permuted_heads) return row;
+    size_t width = tensor->rows / (size_t)tensor->permuted_heads, within = row % width;
+    return row - within + within % (width / 2) * 2 + within / (width / 2);
+}
+
+int mla_weights_read(const mla_weights *weights, const char *name, float *out, size_t rows,
+                     size_t cols, mla_err *err) {
+    const mla__tensor *tensor = find(weights, name);
+    if (!tensor) return mla_err_set(err, "%s: no tensor '%s'", weights->path, name);
+    if (tensor->rows != rows || tensor->cols != cols)
+        return mla_err_set(err, "%s: tensor '%s' is %zu x %zu, not %zu x %zu", weights->path, name,
+                           tensor->rows, tensor->cols, rows, cols);
+    size_t stride = row_bytes(tensor), blocks = cols / tensor->type->block;
+    #pragma omp parallel for schedule(static) if (rows * cols > 1 << 16)
+    for (size_t row = 0; row < rows; row++)
+        tensor->type->read(tensor->data + stored_row(tensor, row) * stride, out + row * cols,
+                           blocks);
+    return 0;
+}

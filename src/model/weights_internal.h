@@ -1,0 +1,76 @@
+// Shared by the weight files' readers and the writer; nobody else includes it.
+#ifndef MLA_MODEL_WEIGHTS_INTERNAL_H
+#define MLA_MODEL_WEIGHTS_INTERNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "model/weights.h"
+
+// ---- quant.c: element types ------------------------------------------------------------------
+
+// A storage type. Elements come in blocks of `block` values that take `bytes` bytes.
+typedef struct mla__dtype {
+    const char *name;
+    uint32_t ggml;                                   // its number in GGUF
+    size_t block, bytes;
+    void (*read)(const uint8_t *src, float *dst, size_t blocks);
+} mla__dtype;
+
+const mla__dtype *mla__dtype_by_ggml(uint32_t number);       // NULL: unknown
+const mla__dtype *mla__dtype_by_name(const char *name);      // "F32", "F16", "BF16", ...
+uint16_t mla__bf16_round(float value);                       // to nearest, ties to even
+
+// ---- weights.c: the open file ----------------------------------------------------------------
+
+typedef struct mla__mapping {
+    const uint8_t *data;
+    size_t size;
+} mla__mapping;
+
+typedef struct mla__tensor {
+    char *name;                // Hugging Face's
+    const mla__dtype *type;
+    size_t rows, cols;         // a vector has rows == 1
+    bool is_vector;
+    const uint8_t *data;       // [rows, cols] in blocks, inside a mapping, length checked
+    int permuted_heads;        // > 0: rows are in GGUF's interleaved order within so many heads
+} mla__tensor;
+
+struct mla_weights {
+    char *path;
+    mla_model_config config;
+    mla__mapping *maps;
+    size_t n_maps, cap_maps;
+    mla__tensor *tensors;      // sorted by name once open
+    size_t n_tensors, cap_tensors;
+    mla_vocab vocab;           // points to the arrays below
+    char **tokens;
+    uint8_t *special;
+    char **merges;
+    char *pre;
+};
+
+// Maps a whole file read-only; a file shorter than `min_size` is an error.
+MLA_MUST_USE int mla__weights_map(mla_weights *weights, const char *path, size_t min_size,
+                                  mla__mapping *out, mla_err *err);
+// Adds a tensor whose bytes are [offset, offset + its size) of the mapping, checked here.
+// `dims` are outermost first, `name` is taken over.
+MLA_MUST_USE int mla__weights_add(mla_weights *weights, const mla__mapping *map, const char *path,
+                                  char *name, const mla__dtype *type, const uint64_t *dims,
+                                  size_t n_dims, uint64_t offset, mla_err *err);
+// Room for a vocabulary of empty strings; the readers put their own in.
+void mla__weights_alloc_vocab(mla_weights *weights, size_t n, size_t n_merges);
+
+// What the readers fill: config, tensors and vocabulary. weights.c checks that they fit together.
+MLA_MUST_USE int mla__gguf_open(mla_weights *weights, mla_err *err);
+MLA_MUST_USE int mla__hf_open(mla_weights *weights, mla_err *err);          // a folder
+MLA_MUST_USE int mla__hf_vocab(mla_weights *weights, mla_err *err);         // its tokenizer.json
+MLA_MUST_USE int mla__safetensors_open(mla_weights *weights, const char *path, mla_err *err);
+MLA_MUST_USE int mla__safetensors_write(const char *path, const mla_model_config *config,
+                                        const mla_tensor_out *tensors, size_t n, bool as_f32,
+                                        mla_err *err);
+
+#endif

@@ -1,0 +1,366 @@
+// Runs a task's prepare.py in a staging folder, checks what it made, and moves it into place. The
+// version file is the commit: removed before anything is replaced, written when all is in place.
+// One preparation at a time under one home; what an interrupted one left in staging is removed by
+// the next. The packages themselves are found by prepare.py, not here.
+#include "task/prepare.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/proc.h"
+#include "task/csv.h"
+#include "task/internal.h"
+
+#define MAX_OUTPUT ((size_t)4 << 20)
+#define MAX_SECONDS 1800.0
+#define MAX_FILES 100000
+#define MAX_DEPTH 8
+
+typedef struct names {
+    char **items;
+    size_t len, cap;
+} names;
+
+static void names_clear(names *list) {
+    mla_fs_names_free(list->items, list->len);
+    *list = (names){0};
+}
+
+static int collect(names *out, const char *root, const char *under, int depth, mla_err *err);
+
+// One entry of a folder: its path below root goes into the list, a folder's files likewise.
+static int collect_entry(names *out, const char *root, const char *path, int depth, mla_err *err) {
+    struct stat st;
+    char *full = mla_fs_join(root, path);
+    int rc = 0;
+    if (lstat(full, &st) < 0) {
+        rc = mla_err_set(err, "%s: %s", full, strerror(errno));
+    } else if (S_ISDIR(st.st_mode)) {
+        rc = collect(out, root, path, depth + 1, err);
+    } else if (!S_ISREG(st.st_mode)) {
+        rc = mla_err_set(err, "%s: neither a file nor a folder", full);
+    } else if (out->len == MAX_FILES) {
+        rc = mla_err_set(err, "%s: more than %d files", root, MAX_FILES);
+    } else {
+        MLA_GROW(out->items, out->cap, out->len + 1);
+        out->items[out->len++] = mla_strdup(path);
+    }
+    free(full);
+    return rc;
+}
+
+static int collect(names *out, const char *root, const char *under, int depth, mla_err *err) {
+    if (depth > MAX_DEPTH) return mla_err_set(err, "%s/%s: folders too deep", root, under);
+    char *dir = mla_fs_join(root, under);
+    char **entries;
+    size_t count;
+    int rc = mla_fs_list(dir, &entries, &count, err);
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        char *path = under[0] ? mla_fs_join(under, entries[i]) : mla_strdup(entries[i]);
+        rc = collect_entry(out, root, path, depth, err);
+        free(path);
+    }
+    mla_fs_names_free(entries, count);
+    free(dir);
+    return rc;
+}
+
+static int by_name(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+// The files below `root`, by their paths from it, sorted.
+static int list_files(names *out, const char *root, mla_err *err) {
+    *out = (names){0};
+    if (collect(out, root, "", 0, err) < 0) {
+        names_clear(out);
+        return -1;
+    }
+    if (out->len > 0) qsort(out->items, out->len, sizeof *out->items, by_name);
+    return 0;
+}
+
+static int add_hash(mla_buf *sums, const char *path, const char *name, mla_err *err) {
+    char hex[65];
+    if (mla_sha256_file(path, hex, err) < 0) return -1;
+    mla_buf_printf(sums, "%s  %s\n", hex, name);
+    return 0;
+}
+
+// The data's version: SHA-256 over a line for each file with its own SHA-256.
+static int hash_data(const char *public_dir, const char *answers, char hex[65], mla_err *err) {
+    names files;
+    if (list_files(&files, public_dir, err) < 0) return -1;
+    mla_buf sums;
+    mla_buf_init(&sums, MAX_FILES * (size_t)1024);
+    int rc = add_hash(&sums, answers, "answers.csv", err);
+    for (size_t i = 0; rc == 0 && i < files.len; i++) {
+        char *path = mla_fs_join(public_dir, files.items[i]);
+        char *name = mla_fs_join("public", files.items[i]);
+        rc = add_hash(&sums, path, name, err);
+        free(name);
+        free(path);
+    }
+    mla_sha256(mla_buf_text(&sums), sums.len, hex);
+    mla_buf_clear(&sums);
+    names_clear(&files);
+    return rc;
+}
+
+// What the data is made from: prepare.py, the common.py beside the tasks' folders where there is
+// one, and those lines of task.yaml that they or the checks obey.
+static int hash_source(const mla_task *task, char hex[65], mla_err *err) {
+    char *script = mla_fs_join(task->dir, "prepare.py");
+    char *common = mla_fs_join(task->dir, "../common.py");
+    mla_buf text;
+    mla_buf_init(&text, (size_t)1 << 20);
+    int rc = add_hash(&text, script, "prepare.py", err);
+    if (rc == 0 && mla_fs_exists(common)) rc = add_hash(&text, common, "common.py", err);
+    mla_buf_printf(&text, "%s\n%s\n%s\n", mla_metric_name(task->metric), task->id_column,
+                   task->target_column);
+    for (size_t i = 0; i < task->source.package_count; i++) {
+        const mla_package *p = &task->source.packages[i];
+        mla_buf_printf(&text, "%s\n%s\n%s\n%s\n%s\n", p->from, p->name, p->version, p->file,
+                       p->sha256);
+    }
+    mla_sha256(mla_buf_text(&text), text.len, hex);
+    mla_buf_clear(&text);
+    free(common);
+    free(script);
+    return rc;
+}
+
+// The last line with anything on it: of a Python failure, the exception.
+static char *last_line(const char *text) {
+    size_t end = strlen(text);
+    while (end > 0 && strchr(" \t\r\n", text[end - 1])) end--;
+    size_t from = end;
+    while (from > 0 && text[from - 1] != '\n' && text[from - 1] != '\r') from--;
+    return mla_utf8_repair(text + from, end - from, NULL);
+}
+
+static int run_script(const mla_task *task, const char *staging, const char *packages,
+                      const char *python, mla_err *err) {
+    char *script = mla_fs_join(task->dir, "prepare.py");
+    char *argv[] = {(char *)python, "-B", script, "--out", (char *)staging, "--packages",
+                    (char *)packages, NULL};
+    mla_buf output;
+    mla_buf_init(&output, MAX_OUTPUT);
+    mla_proc_result result;
+    int rc = mla_proc_run(argv, NULL, NULL, MAX_SECONDS, &output, &result, err);
+    if (rc == 0 && result.timed_out) {
+        rc = mla_err_set(err, "%s: ran longer than %.0f s", script, MAX_SECONDS);
+    } else if (rc == 0 && result.exit_code != 0) {
+        char *line = last_line(mla_buf_text(&output));
+        rc = mla_err_set(err, "%s: failed (%s %d): %.600s", script,
+                         result.signal ? "signal" : "exit status",
+                         result.signal ? result.signal : result.exit_code,
+                         line[0] ? line : "it said nothing");
+        free(line);
+    }
+    mla_buf_clear(&output);
+    free(script);
+    return rc;
+}
+
+// test.csv must name its rows and must not hold what is to be predicted.
+static int check_test(const mla_task *task, const char *path, mla_err *err) {
+    mla_buf file;
+    if (mla_fs_read(path, MLA__CSV_MAX_BYTES, &file, err) < 0) return -1;
+    mla__csv csv;
+    mla__csv_init(&csv, mla_buf_text(&file), file.len);
+    mla_buf_clear(&file);
+    int rc = mla__csv_next(&csv, err);
+    if (rc < 0) mla_err_wrap(err, "%s", path);
+    if (rc == 0) rc = mla_err_set(err, "%s: is empty", path);
+    if (rc > 0 && mla__csv_find(&csv, task->id_column) < 0) {
+        rc = mla_err_set(err, "%s: has no column %s", path, task->id_column);
+    }
+    if (rc > 0 && mla__csv_find(&csv, task->target_column) != -1) {
+        rc = mla_err_set(err, "%s: has the target column %s", path, task->target_column);
+    }
+    mla__csv_clear(&csv);
+    return rc < 0 ? -1 : 0;
+}
+
+// The sample submission must be one that scores: the same ids as the answers, and the target.
+static int check_sample(const mla_task *task, const char *path, const char *answers_path,
+                        mla_err *err) {
+    mla_task staged = *task;
+    staged.answers_path = (char *)answers_path;
+    mla_answers *answers = mla_answers_load(&staged, err);
+    if (!answers) return -1;
+    mla_buf file;
+    mla_halves scores;
+    mla_err why = {0};
+    int rc = mla_fs_read(path, MLA__CSV_MAX_BYTES, &file, err);
+    if (rc == 0 &&
+        mla_score_submission(answers, mla_buf_text(&file), file.len, &scores, &why) < 0) {
+        rc = mla_err_set(err, "%s: does not fit the answers: %s", path, why.text);
+    }
+    mla_buf_clear(&file);
+    mla_answers_free(answers);
+    return rc;
+}
+
+static int check_made(const mla_task *task, const char *public_dir, const char *answers,
+                      mla_err *err) {
+    static const char *const wanted[] = {"train.csv", "test.csv", "sample_submission.csv"};
+    char *paths[MLA_COUNT(wanted)];
+    int rc = mla_fs_exists(answers) ? 0 : mla_err_set(err, "prepare.py made no answers.csv");
+    for (size_t i = 0; i < MLA_COUNT(wanted); i++) {
+        paths[i] = mla_fs_join(public_dir, wanted[i]);
+        if (rc == 0 && !mla_fs_exists(paths[i])) {
+            rc = mla_err_set(err, "prepare.py made no public/%s", wanted[i]);
+        }
+    }
+    if (rc == 0) rc = check_test(task, paths[1], err);
+    if (rc == 0) rc = check_sample(task, paths[2], answers, err);
+    for (size_t i = 0; i < MLA_COUNT(wanted); i++) free(paths[i]);
+    return rc;
+}
+
+// Sets a file's mode and waits until it is on the disk.
+static int settle(const char *path, mode_t mode, mla_err *err) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    int rc = fd >= 0 && fchmod(fd, mode) == 0 && fsync(fd) == 0 ? 0 : -1;
+    if (rc < 0) mla_err_set(err, "%s: cannot settle: %s", path, strerror(errno));
+    if (fd >= 0) close(fd);
+    return rc;
+}
+
+static int settle_all(const char *public_dir, const char *answers, mla_err *err) {
+    names files;
+    if (list_files(&files, public_dir, err) < 0) return -1;
+    int rc = settle(answers, 0600, err);
+    for (size_t i = 0; rc == 0 && i < files.len; i++) {
+        char *path = mla_fs_join(public_dir, files.items[i]);
+        rc = settle(path, 0444, err);
+        free(path);
+    }
+    names_clear(&files);
+    return rc;
+}
+
+// The folders of a home that preparing touches.
+typedef struct places {
+    char *packages, *staging_root, *staging, *public_dir, *answers;
+    char *data_root, *answers_root, *version_root, *version;
+} places;
+
+static places places_of(const mla_task *task, const char *home) {
+    char *staging = mla_format("%s/staging/%s", home, task->name);
+    return (places){
+        .packages = mla_fs_join(home, "packages"),
+        .staging_root = mla_fs_join(home, "staging"),
+        .staging = staging,
+        .public_dir = mla_fs_join(staging, "public"),
+        .answers = mla_fs_join(staging, "answers.csv"),
+        .data_root = mla_fs_join(home, "data"),
+        .answers_root = mla_fs_join(home, "answers"),
+        .version_root = mla_fs_join(home, "versions"),
+        .version = mla__version_path(task, home),
+    };
+}
+
+static void places_clear(places *p) {
+    char *all[] = {p->packages, p->staging_root, p->staging, p->public_dir, p->answers,
+                   p->data_root, p->answers_root, p->version_root, p->version};
+    for (size_t i = 0; i < MLA_COUNT(all); i++) free(all[i]);
+}
+
+static int make_folders(const places *p, mla_err *err) {
+    const char *all[] = {p->packages, p->staging_root, p->data_root, p->answers_root,
+                         p->version_root};
+    for (size_t i = 0; i < MLA_COUNT(all); i++) {
+        if (mla_fs_mkdirs(all[i], err) < 0) return -1;
+    }
+    if (chmod(p->answers_root, 0700) == 0) return 0;
+    return mla_err_set(err, "%s: cannot make it private: %s", p->answers_root, strerror(errno));
+}
+
+static int remove_file(const char *path, mla_err *err) {
+    if (unlink(path) == 0 || errno == ENOENT) return 0;
+    return mla_err_set(err, "%s: cannot remove: %s", path, strerror(errno));
+}
+
+static int write_version(const mla_task *task, const char *path, const char *source,
+                         const char *data, mla_err *err) {
+    json_t *version = json_pack("{s:s, s:s, s:s}", "task", task->name, "source", source, "data",
+                                data);
+    MLA_ASSERT(version);
+    int rc = mla_json_write_file(path, version, err);
+    json_decref(version);
+    return rc;
+}
+
+static int install(const mla_task *task, const places *p, const char *source, mla_err *err) {
+    char data[65];
+    if (settle_all(p->public_dir, p->answers, err) < 0) return -1;
+    if (hash_data(p->public_dir, p->answers, data, err) < 0) return -1;
+    if (remove_file(p->version, err) < 0) return -1;
+    if (mla_fs_replace_dir(p->public_dir, task->data_dir, err) < 0) return -1;
+    if (rename(p->answers, task->answers_path) < 0) {
+        return mla_err_set(err, "%s: cannot rename to: %s", task->answers_path, strerror(errno));
+    }
+    return write_version(task, p->version, source, data, err);
+}
+
+// Whether the data there was made by this prepare.py and nobody touched it since.
+static bool up_to_date(const mla_task *task, const places *p, const char *source) {
+    json_t *version = mla_json_read_file(p->version, 1 << 16, NULL);
+    if (!version) return false;
+    char data[65];
+    bool same = strcmp(mla_json_get_text(version, "source", ""), source) == 0 &&
+                hash_data(task->data_dir, task->answers_path, data, NULL) == 0 &&
+                strcmp(mla_json_get_text(version, "data", ""), data) == 0;
+    json_decref(version);
+    return same;
+}
+
+static int make(const mla_task *task, const places *p, const char *python, mla_err *err) {
+    char source[65];
+    if (hash_source(task, source, err) < 0) return -1;
+    if (up_to_date(task, p, source)) return 0;
+    if (mla_fs_remove_tree(p->staging, err) < 0 || mla_fs_mkdirs(p->staging, err) < 0) return -1;
+    int rc = run_script(task, p->staging, p->packages, python, err);
+    if (rc == 0) rc = check_made(task, p->public_dir, p->answers, err);
+    if (rc == 0) rc = install(task, p, source, err);
+    mla_err ignored;
+    if (mla_fs_remove_tree(p->staging, rc < 0 ? &ignored : err) < 0) rc = -1;
+    return rc < 0 ? -1 : 1;
+}
+
+static int make_locked(const mla_task *task, const places *p, const char *python, mla_err *err) {
+    if (make_folders(p, err) < 0) return -1;
+    int lock = open(p->staging_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (lock < 0 || flock(lock, LOCK_EX) < 0) {
+        mla_err_set(err, "%s: cannot lock: %s", p->staging_root, strerror(errno));
+        if (lock >= 0) close(lock);
+        return -1;
+    }
+    int rc = make(task, p, python, err);
+    close(lock);
+    return rc;
+}
+
+int mla_task_prepare(const char *task_dir, const char *home, const char *python, mla_err *err) {
+    mla_task *task = mla_task_load(task_dir, home, false, err);
+    if (!task) return -1;
+    char *root = mla__absolute(home);
+    places p = places_of(task, root);
+    int rc = make_locked(task, &p, python ? python : "python3", err);
+    if (rc < 0) mla_err_wrap(err, "task %s", task->name);
+    places_clear(&p);
+    free(root);
+    mla_task_free(task);
+    return rc;
+}

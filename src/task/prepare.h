@@ -1,0 +1,19 @@
+// Making a task's data: runs its prepare.py once and puts what it made where scripts, and only the
+// scorer, find it.
+#ifndef MLA_TASK_PREPARE_H
+#define MLA_TASK_PREPARE_H
+
+#include "base/err.h"
+
+// Runs `<python> tasks/<name>/prepare.py --out STAGING --packages <home>/packages` (`python` NULL:
+// python3), which must leave
+//   STAGING/public/     train.csv, test.csv, sample_submission.csv, whatever else scripts may see
+//   STAGING/answers.csv the id column, the target column, and `half` (public or private)
+// checks them against each other and moves them to <home>/data/<name>/ (read-only files) and
+// <home>/answers/<name>.csv (mode 0600). <home>/versions/<name>.json is written last and removed
+// first: an interrupted preparation counts as none. 1 when made, 0 when what is there was made by
+// this very prepare.py and is whole, -1 on error (data that fails a check replaces nothing).
+MLA_MUST_USE int mla_task_prepare(const char *task_dir, const char *home, const char *python,
+                                  mla_err *err);
+
+#endif

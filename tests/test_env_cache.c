@@ -1,0 +1,177 @@
+// The run cache: what is kept and what is not, keys that change with all that a run depends on,
+// several askers at once, and a file that is no cache.
+#include <math.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/fs.h"
+#include "base/mem.h"
+#include "env/internal.h"
+
+typedef struct {
+    char dir[64];
+    char *path;
+    mla__cache *cache;
+} fixture;
+
+static int setup(void **state) {
+    fixture *f = MLA_NEW(fixture);
+    snprintf(f->dir, sizeof f->dir, "/tmp/mla_cache_XXXXXX");
+    if (!mkdtemp(f->dir)) return -1;
+    f->path = mla_fs_join(f->dir, "exec.sqlite");
+    f->cache = mla__cache_open(f->path, NULL);
+    *state = f;
+    return f->cache ? 0 : -1;
+}
+
+static int teardown(void **state) {
+    fixture *f = *state;
+    mla__cache_free(f->cache);
+    int rc = mla_fs_remove_tree(f->dir, NULL);
+    free(f->path);
+    free(f);
+    return rc;
+}
+
+static void key_of(char key[65], const char *text) {
+    mla_sha256(text, strlen(text), key);
+}
+
+static void test_kept(void **state) {
+    fixture *f = *state;
+    for (int o = 0; o < MLA_OUTCOME_COUNT; o++) {
+        bool kept = o == MLA_OUTCOME_OK || o == MLA_OUTCOME_SCRIPT_ERROR ||
+                    o == MLA_OUTCOME_NO_SUBMISSION || o == MLA_OUTCOME_BAD_SUBMISSION;
+        char key[65];
+        key_of(key, mla_outcome_name((mla_outcome)o));
+        mla__result in = {.outcome = (mla_outcome)o, .error_type = o ? (char *)"ValueError" : NULL,
+                          .out = "\xC3\xA9\n", .err = "", .score = {0.1 + 0.2, NAN},
+                          .seconds = 1.5, .peak_mb = 99};
+        mla__result out;
+        assert_int_equal(mla__cache_begin(f->cache, key, &out, NULL), 0);
+        assert_int_equal(mla__cache_end(f->cache, key, &in, NULL), 0);
+        mla__cache_free(f->cache);
+        f->cache = mla__cache_open(f->path, NULL);
+        assert_int_equal(mla__cache_begin(f->cache, key, &out, NULL), kept);
+        if (!kept) {
+            assert_int_equal(mla__cache_end(f->cache, key, NULL, NULL), 0);
+            continue;
+        }
+        assert_int_equal(out.outcome, o);
+        if (o) assert_string_equal(out.error_type, "ValueError");
+        else assert_null(out.error_type);
+        assert_string_equal(out.out, in.out);
+        assert_string_equal(out.err, "");
+        assert_true(out.score.public_half == in.score.public_half);
+        assert_true(isnan(out.score.private_half));
+        assert_true(out.seconds == 1.5 && out.peak_mb == 99);
+        mla__result_clear(&out);
+    }
+}
+
+static void test_keys(void **state) {
+    (void)state;
+    mla_task task = {.name = "toy", .id_column = "id", .target_column = "y", .data_version = "v1",
+                     .limits = {10, 500}};
+    mla__files files = {.len = 0};
+    assert_int_equal(mla__files_put(&files, "a.py", "b.py", 4, NULL), 0);
+    char keys[10][65];
+    mla__cache_key(keys[0], &task, "a.py", &files, "python 3.11");
+    mla__cache_key(keys[1], &task, "b.py", &files, "python 3.11");
+    mla__cache_key(keys[2], &task, "a.py", &files, "python 3.12");
+    mla_task other = task;
+    other.data_version = "v2";
+    mla__cache_key(keys[3], &other, "a.py", &files, "python 3.11");
+    other = task;
+    other.limits.seconds = 11;
+    mla__cache_key(keys[4], &other, "a.py", &files, "python 3.11");
+    other = task;
+    other.limits.memory_mb = 501;
+    mla__cache_key(keys[5], &other, "a.py", &files, "python 3.11");
+    other = task;
+    other.name = "toy2";
+    mla__cache_key(keys[6], &other, "a.py", &files, "python 3.11");
+    assert_int_equal(mla__files_put(&files, "b.py", "", 0, NULL), 0);
+    mla__cache_key(keys[7], &task, "a.py", &files, "python 3.11");
+    assert_int_equal(mla__files_put(&files, "b.py", "x", 1, NULL), 0);
+    mla__cache_key(keys[8], &task, "a.py", &files, "python 3.11");
+    mla__files_clear(&files);
+    // The same bytes cut otherwise into name and content.
+    assert_int_equal(mla__files_put(&files, "a.pyb", ".py", 3, NULL), 0);
+    mla__cache_key(keys[9], &task, "a.py", &files, "python 3.11");
+    mla__files_clear(&files);
+    for (int i = 0; i < 10; i++)
+        for (int j = 0; j < i; j++) assert_string_not_equal(keys[i], keys[j]);
+}
+
+typedef struct {
+    mla__cache *cache;
+    int *runs;               // counted without a lock: only one asker may run
+    int hit;
+} asker;
+
+static void *ask(void *p) {
+    asker *a = p;
+    char key[65];
+    key_of(key, "shared");
+    mla__result r;
+    a->hit = mla__cache_begin(a->cache, key, &r, NULL);
+    if (a->hit == 0) {
+        usleep(50000);
+        ++*a->runs;
+        mla__result made = {.outcome = MLA_OUTCOME_OK, .score = {1, 2}};
+        if (mla__cache_end(a->cache, key, &made, NULL) < 0) a->hit = -1;
+    } else {
+        mla__result_clear(&r);
+    }
+    return NULL;
+}
+
+static void test_one_runs(void **state) {
+    fixture *f = *state;
+    int runs = 0, hits = 0;
+    asker askers[8];
+    pthread_t threads[8];
+    for (int i = 0; i < 8; i++) {
+        askers[i] = (asker){f->cache, &runs, 0};
+        assert_int_equal(pthread_create(&threads[i], NULL, ask, &askers[i]), 0);
+    }
+    for (int i = 0; i < 8; i++) {
+        pthread_join(threads[i], NULL);
+        hits += askers[i].hit;
+    }
+    assert_int_equal(runs, 1);
+    assert_int_equal(hits, 7);
+}
+
+static void test_bad_file(void **state) {
+    fixture *f = *state;
+    mla_err err = {{0}};
+    char *path = mla_fs_join(f->dir, "other.sqlite");
+    char *text = mla_format("%0*d", 8192, 7);
+    assert_int_equal(mla_fs_write(path, text, strlen(text), NULL), 0);
+    assert_null(mla__cache_open(path, &err));
+    assert_non_null(strstr(err.text, "other.sqlite"));
+    assert_null(mla__cache_open(f->dir, &err));
+    free(text);
+    free(path);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_kept, setup, teardown),
+        cmocka_unit_test(test_keys),
+        cmocka_unit_test_setup_teardown(test_one_runs, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_bad_file, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,255 @@
+// Scoring of submissions: both halves apart, every reason, and that reasons give nothing away.
+#include "task_fixture.h"
+#include "task/score.h"
+
+#include <math.h>
+#include <pthread.h>
+
+typedef struct scored {
+    int rc;
+    mla_halves scores;
+    mla_err why;
+} scored;
+
+// The answers' text under a metric; NULL and the error when it is refused.
+static mla_answers *answers_from(mla_metric metric, const char *text, mla_err *err) {
+    char dir[] = "/tmp/mla-score-XXXXXX";
+    assert_non_null(mkdtemp(dir));
+    fixture_write(dir, "a.csv", text);
+    mla_task task = {.metric = metric, .id_column = "id", .target_column = "y"};
+    task.answers_path = mla_fs_join(dir, "a.csv");
+    mla_answers *answers = mla_answers_load(&task, err);
+    mla_err ignored;
+    assert_int_equal(mla_fs_remove_tree(dir, &ignored), 0);
+    free(task.answers_path);
+    return answers;
+}
+
+static scored score(const mla_answers *answers, const char *csv, size_t len) {
+    scored s = {0};
+    s.rc = mla_score_submission(answers, csv, len, &s.scores, &s.why);
+    return s;
+}
+
+static void gives(mla_metric metric, const char *truth, const char *csv, double public_half,
+                  double private_half) {
+    mla_err err = {0};
+    mla_answers *answers = answers_from(metric, truth, &err);
+    if (!answers) fail_msg("%s", err.text);
+    scored s = score(answers, csv, strlen(csv));
+    if (s.rc < 0) fail_msg("%s", s.why.text);
+    assert_true(fabs(s.scores.public_half - public_half) < 1e-12);
+    assert_true(fabs(s.scores.private_half - private_half) < 1e-12);
+    mla_answers_free(answers);
+}
+
+static void refuses(mla_metric metric, const char *truth, const char *csv, size_t len,
+                    const char *why) {
+    mla_err err = {0};
+    mla_answers *answers = answers_from(metric, truth, &err);
+    if (!answers) fail_msg("%s", err.text);
+    scored s = score(answers, csv, len);
+    assert_int_equal(s.rc, -1);
+    assert_string_equal(s.why.text, why);
+    mla_answers_free(answers);
+}
+
+static const char classes[] =
+    "id,y,half\na1,cat,public\na2,dog,private\na3,cat,public\na4,dog,private\n"
+    "a5,dog,public\na6,cat,private\na7,cat,private\n";
+
+static void halves_apart(void **state) {
+    (void)state;
+    gives(MLA_METRIC_ACCURACY, classes,
+          "id,y\na1,cat\na2,cat\na3,cat\na4,cat\na5,cat\na6,cat\na7,dog\n", 2.0 / 3, 0.25);
+    gives(MLA_METRIC_ACCURACY, classes,
+          "y,id\ndog,a7\ncat,a6\ncat,a5\ncat,a4\ncat,a3\ncat,a2\ncat,a1\n", 2.0 / 3, 0.25);
+    gives(MLA_METRIC_MAE, "half,id,y\npublic,1,1.5\nprivate,2,-2\npublic,3,0\n",
+          "id,y\n3,1\n2,2\n1,1\n", 0.75, 4);
+    gives(MLA_METRIC_AUC,
+          "id,y,half\n1,0,public\n2,1,public\n3,0,private\n4,1,private\n5,1,private\n",
+          "id,y\n1,0.1\n2,0.9\n3,0.5\n4,0.2\n5,0.5\n", 1, 0.25);
+}
+
+static void forms_of_csv(void **state) {
+    (void)state;
+    gives(MLA_METRIC_ACCURACY, classes,
+          "\xEF\xBB\xBF\"id\",\"y\"\r\n\"a1\",\"cat\"\r\na2,dog\r\na3,cat\r\n a4 ,\tdog \r\n"
+          "a5,dog\r\na6,\" cat\"\r\n\r\na7,cat", 1, 1);
+    gives(MLA_METRIC_ACCURACY, classes,
+          ",id,extra,y\n0,a1,,cat\n1,a2,,dog\n2,a3,,cat\n3,a4,,dog\n4,a5,,dog\n5,a6,,cat\n"
+          "6,a7,\"x,\ny\",cat\n", 1, 1);
+    gives(MLA_METRIC_ACCURACY,
+          "\xEF\xBB\xBFid,y,half\r\n\"a,b\",x,public\r\nc,\"\"\"\",private\r\n",
+          "id,y\nc,\"\"\"\"\n\"a,b\",x\n", 1, 1);
+}
+
+static void labels(void **state) {
+    (void)state;
+    static const char truth[] =
+        "id,y,half\n1,1,public\n2,1.50,public\n3,True,public\n4,007,public\n5,0,private\n";
+    gives(MLA_METRIC_ACCURACY, truth, "id,y\n1,1.0\n2,1.5\n3,True\n4,7\n5,-0.0\n", 1, 1);
+    gives(MLA_METRIC_ACCURACY, truth, "id,y\n1,1e0\n2,+15e-1\n3,1\n4,7.0\n5,False\n", 0.75, 0);
+    gives(MLA_METRIC_ACCURACY, truth, "id,y\n1,True\n2,nan\n3,true\n4,inf\n5,0x0\n", 0, 0);
+    // Ids are texts: "1.0" is not "1".
+    refuses(MLA_METRIC_ACCURACY, truth, "id,y\n1.0,1\n", 11,
+            "submission.csv line 2: id '1.0' is not one of test.csv's");
+}
+
+static void reasons(void **state) {
+    (void)state;
+    static const struct {
+        const char *csv, *why;
+    } cases[] = {
+        {"", "submission.csv is empty: its header must have id and y"},
+        {"a,y\n", "submission.csv has no column 'id': its header must have id and y"},
+        {"id,z\n", "submission.csv has no column 'y': its header must have id and y"},
+        {"id,y,y\n", "submission.csv has more than one column 'y': its header must have id and y"},
+        {"1,1\n", "submission.csv has no column 'id': its header must have id and y"},
+        {"id,y\n", "submission.csv has 0 rows, but 3 were expected: every id of test.csv once"},
+        {"id,y\n1,1\n3,1\n",
+         "submission.csv has 2 rows, but 3 were expected: every id of test.csv once"},
+        {"id,y\n1,1\n2,1\n1,1\n", "submission.csv line 4: id '1' is there a second time"},
+        {"id,y\n1,1\n2,1\n3,1\n4,1\n", "submission.csv line 5: id '4' is not one of test.csv's"},
+        {"id,y\n,1\n", "submission.csv line 2: id '' is not one of test.csv's"},
+        {"id,y\n1,\n", "submission.csv line 2: y is empty"},
+        {"id,y\n1, \n", "submission.csv line 2: y is empty"},
+        {"id,y\n1,one\n", "submission.csv line 2: y is 'one', which is not a number"},
+        {"id,y\n1,1.5.2\n", "submission.csv line 2: y is '1.5.2', which is not a number"},
+        {"id,y\n1,0x10\n", "submission.csv line 2: y is '0x10', which is not a number"},
+        {"id,y\n1,nan\n", "submission.csv line 2: y is 'nan': it must be finite"},
+        {"id,y\n1,-inf\n", "submission.csv line 2: y is '-inf': it must be finite"},
+        {"id,y\n1,1e999\n", "submission.csv line 2: y is '1e999': it must be finite"},
+        {"id,y\n1\n", "submission.csv: line 2: 1 cells, but the header has 2"},
+        {"id,y\n\"1,1\n", "submission.csv: line 2: a quoted cell is not closed"},
+        {"id,y\n\"a\nb\",1\n", "submission.csv line 2: id 'a b' is not one of test.csv's"},
+        {"id,y\n1,1.7e308\n2,1\n3,-1.7e308\n",
+         "submission.csv: values of y are too large to be scored"},
+    };
+    static const char truth[] = "id,y,half\n1,-1.7e308,public\n2,2,private\n3,1.7e308,public\n";
+    for (size_t i = 0; i < MLA_COUNT(cases); i++) {
+        refuses(MLA_METRIC_MAE, truth, cases[i].csv, strlen(cases[i].csv), cases[i].why);
+    }
+    refuses(MLA_METRIC_MAE, truth, "id\0,y\n", 6, "submission.csv: line 1: a NUL byte");
+    char *huge = calloc((64u << 20) + 1, 1);
+    assert_non_null(huge);
+    refuses(MLA_METRIC_MAE, truth, huge, (64u << 20) + 1, "submission.csv has more than 64 MB");
+    free(huge);
+}
+
+// The same submission gets the same reason whatever the answers and halves are.
+static void reasons_give_nothing_away(void **state) {
+    (void)state;
+    static const char *const truths[] = {
+        "id,y,half\n1,0,public\n2,1,public\n3,0,private\n4,1,private\n",
+        "id,y,half\n1,1,private\n2,0,private\n3,1,public\n4,0,public\n",
+    };
+    static const char *const bad[] = {
+        "id,y\n1,a\n", "id,y\n2,nan\n", "id,y\n1,1\n1,1\n", "id,y\n1,1\n", "id,y\n9,1\n",
+    };
+    for (size_t i = 0; i < MLA_COUNT(bad); i++) {
+        scored s[2];
+        for (int k = 0; k < 2; k++) {
+            mla_err err = {0};
+            mla_answers *answers = answers_from(MLA_METRIC_AUC, truths[k], &err);
+            assert_non_null(answers);
+            s[k] = score(answers, bad[i], strlen(bad[i]));
+            mla_answers_free(answers);
+        }
+        assert_int_equal(s[0].rc, -1);
+        assert_string_equal(s[0].why.text, s[1].why.text);
+    }
+}
+
+static void long_foreign_text_is_cut(void **state) {
+    (void)state;
+    char csv[600] = "id,y\n";
+    for (int i = 0; i < 100; i++) memcpy(csv + 5 + 3 * i, "\xE2\x82\xAC", 3);
+    memcpy(csv + 305, ",1\n", 4);
+    mla_err err = {0};
+    mla_answers *answers = answers_from(MLA_METRIC_MAE,
+                                        "id,y,half\n1,1,public\n2,1,private\n", &err);
+    scored s = score(answers, csv, strlen(csv));
+    assert_int_equal(s.rc, -1);
+    assert_true(strlen(s.why.text) < 140);
+    assert_non_null(strstr(s.why.text, "\xE2\x82\xAC...'"));
+    mla_answers_free(answers);
+}
+
+static void bad_answers(void **state) {
+    (void)state;
+    static const struct {
+        mla_metric metric;
+        const char *text, *why;
+    } cases[] = {
+        {MLA_METRIC_MAE, "id,y\n1,1\n", "needs one column 'half'"},
+        {MLA_METRIC_MAE, "id,half\n1,public\n", "has no column 'y'"},
+        {MLA_METRIC_MAE, "id,y,half\n1,1,both\n", "half must be public or private, not 'both'"},
+        {MLA_METRIC_MAE, "id,y,half\n1,1,public\n1,1,private\n", "id '1' is there twice"},
+        {MLA_METRIC_MAE, "id,y,half\n,1,public\n", "the id is empty"},
+        {MLA_METRIC_MAE, "id,y,half\n1,,public\n", "no answer"},
+        {MLA_METRIC_MAE, "id,y,half\n1,x,public\n", "y is 'x', which is not a number"},
+        {MLA_METRIC_MAE, "id,y,half\n1,nan,public\n", "must be finite"},
+        {MLA_METRIC_MAE, "id,y,half\n1,1,public\n", "no rows in the private half"},
+        {MLA_METRIC_MAE, "id,y,half\n1,1,private\n", "no rows in the public half"},
+        {MLA_METRIC_AUC, "id,y,half\n1,2,public\n", "auc wants answers of 0 or 1"},
+        {MLA_METRIC_AUC, "id,y,half\n1,0,public\n2,1,public\n3,1,private\n",
+         "only one class in the private half"},
+        {MLA_METRIC_ACCURACY, "id,y,half\n", "no rows in the public half"},
+    };
+    for (size_t i = 0; i < MLA_COUNT(cases); i++) {
+        mla_err err = {0};
+        assert_null(answers_from(cases[i].metric, cases[i].text, &err));
+        if (!strstr(err.text, cases[i].why)) fail_msg("'%s', not '%s'", err.text, cases[i].why);
+    }
+}
+
+// Thousands of rows with awkward ids in shuffled order, on several threads at once.
+enum { ROWS = 5000 };
+
+static void put_row(mla_buf *csv, size_t i, const char *extra) {
+    mla_buf_printf(csv, "row-%zu-%zx,%zu%s\n", i * 7919, i, i % 10, extra);
+}
+
+static void *score_thread(void *arg) {
+    const mla_answers *answers = arg;
+    mla_buf csv;
+    mla_buf_init(&csv, 1 << 20);
+    mla_buf_puts(&csv, "id,y\n");
+    for (size_t i = 0; i < ROWS; i++) put_row(&csv, i * 3331 % ROWS, "");
+    scored s = score(answers, mla_buf_text(&csv), csv.len);
+    mla_buf_clear(&csv);
+    return s.rc == 0 && s.scores.public_half == 1 && s.scores.private_half == 1 ? arg : NULL;
+}
+
+static void many_rows_many_threads(void **state) {
+    (void)state;
+    mla_buf csv;
+    mla_buf_init(&csv, 1 << 20);
+    mla_buf_puts(&csv, "id,y,half\n");
+    for (size_t i = 0; i < ROWS; i++) put_row(&csv, i, i % 3 ? ",public" : ",private");
+    mla_err err = {0};
+    mla_answers *answers = answers_from(MLA_METRIC_ACCURACY, mla_buf_text(&csv), &err);
+    assert_non_null(answers);
+    pthread_t threads[4];
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, score_thread, answers), 0);
+    }
+    for (int i = 0; i < 4; i++) {
+        void *right;
+        assert_int_equal(pthread_join(threads[i], &right), 0);
+        assert_ptr_equal(right, answers);
+    }
+    mla_answers_free(answers);
+    mla_buf_clear(&csv);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(halves_apart),   cmocka_unit_test(forms_of_csv),
+        cmocka_unit_test(labels),         cmocka_unit_test(reasons),
+        cmocka_unit_test(bad_answers),    cmocka_unit_test(reasons_give_nothing_away),
+        cmocka_unit_test(long_foreign_text_is_cut), cmocka_unit_test(many_rows_many_threads),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
