@@ -200,7 +200,7 @@ def main():
         print(f"reference: {last}" if best is None else
               f"reference: public {best['public']!r} private {best['private']!r} {seconds:.2f} s")
         return
-    ideas = yaml.safe_load((HERE / options.task / "ideas.yaml").read_text())
+    ideas = yaml.safe_load((HERE / options.task / "ideas.yaml").read_text())["ideas"]
     bad = check_form(ideas)
     if options.idea:
         ideas = [idea for idea in ideas if idea["id"] in options.idea]

@@ -134,10 +134,11 @@ static void several_files_and_folders(void **state) {
     run_here();
     expect(MLA_OUTCOME_OK, NULL);
     expect_out("/mla/workspace\n");
-    char *left = mla_fs_join(dir, "left.txt");
+    char *left = mla_fs_join(dir, "left.txt"), *data = mla_fs_join(dir, "data");
     assert_true(mla_fs_exists(left));
-    assert_false(mla_fs_exists(deep) && mla_fs_exists("data"));
+    assert_false(mla_fs_exists(data));
     free(left);
+    free(data);
     free(deep);
 }
 
@@ -162,8 +163,8 @@ static void wrong_requests_are_errors(void **state) {
     }
     free(answers);
     free(up);
-    request.script = "gone.py";
     reset_request();
+    request.script = "gone.py";
     fresh_workspace();
     run_here();
     expect(MLA_OUTCOME_SCRIPT_ERROR, "FileNotFoundError");

@@ -17,15 +17,18 @@ int mla_err_set(mla_err *err, const char *fmt, ...) {
 
 int mla_err_wrap(mla_err *err, const char *fmt, ...) {
     if (!err) return -1;
-    char old[sizeof err->text];
-    memcpy(old, err->text, sizeof old);
+    char head[sizeof err->text];
     va_list args;
     va_start(args, fmt);
-    int n = vsnprintf(err->text, sizeof err->text, fmt, args);
+    vsnprintf(head, sizeof head, fmt, args);
     va_end(args);
-    if (n >= 0 && (size_t)n < sizeof err->text) {
-        snprintf(err->text + n, sizeof err->text - (size_t)n, ": %s", old);
+    size_t at = strlen(head), room = sizeof err->text - at - 1;
+    if (room > 2) {
+        memmove(err->text + at + 2, err->text, room - 2);
+        memcpy(err->text + at, ": ", 2);
+        memcpy(err->text, head, at);
     }
+    err->text[sizeof err->text - 1] = '\0';
     return -1;
 }
 

@@ -142,14 +142,14 @@ static const cyaml_schema_value_t config_schema = {
 // ---- text to values ----------------------------------------------------------------------------------
 
 typedef struct {
-    const char *path, *section;
+    const char *path, *within;
     mla_err *err;
 } place;
 
 static int bad(const place *at, const char *key, const char *text, const char *wanted, double lo,
                double hi) {
     return mla_err_set(at->err, "%s: %s%s%s: \"%s\" is not %s from %g to %g", at->path, at->section,
-                       *at->section ? "." : "", key, text, wanted, lo, hi);
+                       *at->within ? "." : "", key, text, wanted, lo, hi);
 }
 
 static int read_REAL(const place *at, const char *key, const char *text, double lo, double hi,
@@ -189,7 +189,7 @@ static int read_INT(const place *at, const char *key, const char *text, double l
 #define READER(section, fields, options)                                                       \
     static int read_##section(options *out, const raw_##section *raw, const char *path,        \
                               mla_err *err) {                                                  \
-        const place at = {.path = path, .section = #section, .err = err};                      \
+        const place at = {.path = path, .within = #section, .err = err};                      \
         if (!raw) return 0;                                                                    \
         fields(READ) return 0;                                                                 \
     }
@@ -236,7 +236,7 @@ static void spread(mla_config *c) {
 }
 
 static int take(mla_config *out, const raw_config *raw, const char *path, mla_err *err) {
-    const place at = {.path = path, .section = "", .err = err};
+    const place at = {.path = path, .within = "", .err = err};
     int seed = 1;
     if (read_name(out, raw->name, path, err) < 0) return -1;
     if (raw->seed && read_INT(&at, "seed", raw->seed, 0, 2147483647, &seed) < 0) return -1;

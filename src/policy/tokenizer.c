@@ -51,7 +51,7 @@ static void copy_merges(mla_tokenizer *tok) {
 }
 
 mla_tokenizer *mla_tokenizer_create(const mla_vocab *vocab, mla_err *err) {
-    mla__pre pre;
+    mla__pre pre = MLA__PRE_SMOLLM;
     if (read_pre(vocab, &pre, err) < 0) return NULL;
     mla_tokenizer *tok = MLA_NEW(mla_tokenizer);
     tok->pre = pre;

@@ -85,10 +85,10 @@ static void copy_ideas(mla_ideas *out, const mla_ideas *from) {
 int mla_ideas_load(mla_ideas *out, const mla_task *task, mla_err *err) {
     *out = (mla_ideas){0};
     char *path = mla_fs_join(task->dir, "ideas.yaml");
-    mla_ideas *raw = mla__yaml_load(path, MAX_IDEAS_BYTES, &file_schema, err);
+    mla_ideas *raw = mla_yaml_load(path, MAX_IDEAS_BYTES, &file_schema, err);
     int rc = raw ? check_ideas(path, raw, err) : -1;
     if (rc == 0) copy_ideas(out, raw);
-    mla__yaml_free(&file_schema, raw);
+    mla_yaml_free(&file_schema, raw);
     free(path);
     return rc;
 }

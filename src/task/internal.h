@@ -1,4 +1,4 @@
-// What the files of this room share: YAML by schema, numbers and names as users write them, and a
+// What the files of this room share: numbers and names as users write them, and a
 // table that numbers distinct texts.
 #ifndef MLA_TASK_INTERNAL_H
 #define MLA_TASK_INTERNAL_H
@@ -8,16 +8,9 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/yaml.h"
 #include "task/score.h"
 #include "task/task.h"
-
-struct cyaml_schema_value;
-
-// Reads the YAML file `path` (at most `max` bytes, no aliases, one document) by `schema`, a pointer
-// to a mapping. The caller frees with mla__yaml_free. NULL on error: "<path>: <key>: what".
-void *mla__yaml_load(const char *path, size_t max, const struct cyaml_schema_value *schema,
-                     mla_err *err);
-void mla__yaml_free(const struct cyaml_schema_value *schema, void *data);
 
 // A decimal number as Python's float() reads it, the whole text, in the C locale; "nan" and "inf"
 // too. False when it is not one.

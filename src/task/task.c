@@ -280,13 +280,13 @@ static int check_script(const char *path, const mla_task *task, mla_err *err) {
 
 static int read_yaml(mla_task *task, const char *home, mla_err *err) {
     char *path = mla_fs_join(task->dir, "task.yaml");
-    yaml_task *raw = mla__yaml_load(path, MAX_TASK_BYTES, &task_schema, err);
+    yaml_task *raw = mla_yaml_load(path, MAX_TASK_BYTES, &task_schema, err);
     int rc = raw ? take_yaml(task, path, raw, err) : -1;
     if (rc == 0) {
         copy_texts(task, raw, home);
         rc = check_script(path, task, err);
     }
-    mla__yaml_free(&task_schema, raw);
+    mla_yaml_free(&task_schema, raw);
     free(path);
     return rc;
 }

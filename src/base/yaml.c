@@ -9,7 +9,7 @@
 #include "base/buf.h"
 #include "base/fs.h"
 #include "base/mem.h"
-#include "task/internal.h"
+#include "base/yaml.h"
 
 #define MAX_DEPTH 8
 
@@ -104,7 +104,7 @@ static void put_message(mla_buf *out, const trouble *t, cyaml_err_t code) {
         size_t len = strlen(words[i].theirs);
         if (strncmp(t->message, words[i].theirs, len) != 0) continue;
         mla_buf_puts(out, words[i].ours);
-        if (out->data[out->len - 1] == ' ') mla_buf_puts(out, mla__show(t->message + len).text);
+        if (out->data[out->len - 1] == ' ') mla_buf_printf(out, "%.60s", t->message + len);
         return;
     }
     mla_buf_puts(out, t->message[0] ? t->message : "not laid out as it must be");
@@ -124,7 +124,7 @@ static void explain(const char *path, trouble *t, cyaml_err_t code, mla_err *err
     mla_buf_clear(&what);
 }
 
-void *mla__yaml_load(const char *path, size_t max, const struct cyaml_schema_value *schema,
+void *mla_yaml_load(const char *path, size_t max, const struct cyaml_schema_value *schema,
                      mla_err *err) {
     mla_buf file;
     if (mla_fs_read(path, max, &file, err) < 0) return NULL;
@@ -140,11 +140,11 @@ void *mla__yaml_load(const char *path, size_t max, const struct cyaml_schema_val
     } else {
         explain(path, &t, code, err);
     }
-    mla__yaml_free(schema, data);
+    mla_yaml_free(schema, data);
     return NULL;
 }
 
-void mla__yaml_free(const struct cyaml_schema_value *schema, void *data) {
+void mla_yaml_free(const struct cyaml_schema_value *schema, void *data) {
     trouble t = {0};
     cyaml_config_t config;
     if (data) cyaml_free(configure(&config, &t), schema, data, 0);
