@@ -148,7 +148,7 @@ typedef struct {
 
 static int bad(const place *at, const char *key, const char *text, const char *wanted, double lo,
                double hi) {
-    return mla_err_set(at->err, "%s: %s%s%s: \"%s\" is not %s from %g to %g", at->path, at->section,
+    return mla_err_set(at->err, "%s: %s%s%s: \"%s\" is not %s from %g to %g", at->path, at->within,
                        *at->within ? "." : "", key, text, wanted, lo, hi);
 }
 

@@ -10,8 +10,6 @@
 #include "base/mem.h"
 #include "model/internal.h"
 
-#define BLOCK_MAX 512           // ceiling of a block's rows: GROUP_MAX * 16
-
 typedef struct block {          // queries [first, first + n) of a span, for all heads of a group
     int span, first, n;
 } block;
@@ -50,15 +48,12 @@ static shape shape_of(const mla_model *model)
     return s;
 }
 
-static void multiply(const shape *s, const void *a, int lda, const void *b, int ldb, float *c,
-                     int ldc, const float *scale, int rows, int k, int cols)
+static void multiply(const shape *s, const mla__tile *t)
 {
-    const mla__tile t = { .a = a, .b = b, .c = c, .scale = scale, .lda = lda, .ldb = ldb,
-                          .ldc = ldc, .rows = rows, .k = k, .cols = cols };
     if (s->pairs)
-        s->k->tile_bf16(&t);
+        s->k->tile_bf16(t);
     else
-        s->k->tile_f32(&t);
+        s->k->tile_f32(t);
 }
 
 static block *list_blocks(const mla__attention *a, int tokens, int *count)
@@ -121,8 +116,11 @@ static void page_forward(const mla__attention *a, const shape *s, const mla__spa
                          const block *b, int kv_head, int page, const forward_scratch *f)
 {
     const int rows = b->n * s->group, at = span->pages[page];
-    multiply(s, f->q, s->lanes, mla__kv_keys(a->kv, at, a->layer, kv_head), MLA__PAGE, f->s,
-             MLA__PAGE, NULL, rows, s->lanes, MLA__PAGE);
+    const mla__tile scores = { .a = f->q, .lda = s->lanes,
+                               .b = mla__kv_keys(a->kv, at, a->layer, kv_head), .ldb = MLA__PAGE,
+                               .c = f->s, .ldc = MLA__PAGE,
+                               .rows = rows, .k = s->lanes, .cols = MLA__PAGE };
+    multiply(s, &scores);
     for (int r = 0; r < rows; r++)
         f->valid[r] = span->pos + b->first + r / s->group + 1 - page * MLA__PAGE;
     const mla__softmax soft = { .s = f->s, .valid = f->valid, .rows = rows, .scale = s->scale,
@@ -133,8 +131,12 @@ static void page_forward(const mla__attention *a, const shape *s, const mla__spa
         s->k->to_bf16(f->s, f->p, (size_t)rows * MLA__PAGE);
         p = f->p;
     }
-    multiply(s, p, s->page_lanes, mla__kv_values(a->kv, at, a->layer, kv_head), s->padded, f->o,
-             s->padded, page ? f->keep : NULL, rows, s->page_lanes, s->padded);
+    const mla__tile values = { .a = p, .lda = s->page_lanes,
+                               .b = mla__kv_values(a->kv, at, a->layer, kv_head),
+                               .ldb = s->padded, .c = f->o, .ldc = s->padded,
+                               .scale = page ? f->keep : NULL,
+                               .rows = rows, .k = s->page_lanes, .cols = s->padded };
+    multiply(s, &values);
 }
 
 static void block_forward(const mla__attention *a, const shape *s, const block *b, int kv_head,
@@ -340,9 +342,13 @@ static void pair_backward(const backward *w, const page_scratch *f, const packed
 {
     const shape *s = &w->s;
     const int rows = s->rows, row_lanes = s->pairs ? rows / 2 : rows;
-    static const float ones[MLA__HEAD_MAX + MLA__PAGE] = { [0 ... MLA__HEAD_MAX + MLA__PAGE - 1] = 1 };
-    multiply(s, f->keys, s->lanes, p->q, rows, f->s, rows, NULL, MLA__PAGE, s->lanes, rows);
-    multiply(s, f->values, s->lanes, p->d_out, rows, f->dp, rows, NULL, MLA__PAGE, s->lanes, rows);
+    mla__tile t = { .a = f->keys, .lda = s->lanes, .b = p->q, .ldb = rows, .c = f->s, .ldc = rows,
+                    .rows = MLA__PAGE, .k = s->lanes, .cols = rows };
+    multiply(s, &t);
+    t.a = f->values;
+    t.b = p->d_out;
+    t.c = f->dp;
+    multiply(s, &t);
     const mla__prob_grad grad = { .s = f->s, .dp = f->dp, .lse = p->lse, .dot = p->dot,
                                   .scale = s->scale, .cols = rows, .tokens = s->tokens,
                                   .first = first };
@@ -358,12 +364,18 @@ static void pair_backward(const backward *w, const page_scratch *f, const packed
         ds = f->ds16;
         pairs = f->ds_pairs;
     }
-    multiply(s, prob, row_lanes, p->d_out_rows, s->padded, dv, s->padded, ones, MLA__PAGE,
-             row_lanes, s->padded);
-    multiply(s, ds, row_lanes, p->q_rows, s->padded, dk, s->padded, ones, MLA__PAGE, row_lanes,
-             s->padded);
-    multiply(s, f->keys_t, s->page_lanes, pairs, rows, dq, rows, ones, s->padded, s->page_lanes,
-             rows);
+    t = (mla__tile){ .a = prob, .lda = row_lanes, .b = p->d_out_rows, .ldb = s->padded, .c = dv,
+                     .ldc = s->padded, .rows = MLA__PAGE, .k = row_lanes, .cols = s->padded,
+                     .add = true };
+    multiply(s, &t);
+    t.a = ds;
+    t.b = p->q_rows;
+    t.c = dk;
+    multiply(s, &t);
+    t = (mla__tile){ .a = f->keys_t, .lda = s->page_lanes, .b = pairs, .ldb = rows, .c = dq,
+                     .ldc = rows, .rows = s->padded, .k = s->page_lanes, .cols = rows,
+                     .add = true };
+    multiply(s, &t);
 }
 
 static size_t page_grad_size(const shape *s)

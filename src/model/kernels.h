@@ -11,7 +11,8 @@
 
 typedef uint16_t mla__bf16;     // the upper half of a float
 
-// c [rows, cols] = scale[row] * c + a [rows, k] b [k, cols]; without `scale`, c starts at zero.
+// c [rows, cols] = scale[row] * c + a [rows, k] b [k, cols]; without `scale`, c + a b if `add`, else
+// a b.
 // Elements along k come in lanes of 32 bits: one float, or two neighbouring bf16. cols % 16 == 0.
 // Every element of c is one sum in the order of k, whatever rows, cols and blocking are.
 typedef struct mla__tile {
@@ -21,6 +22,7 @@ typedef struct mla__tile {
     const float *scale;         // [rows] or NULL
     int lda, ldb, ldc;
     int rows, k, cols;          // k in lanes
+    bool add;
 } mla__tile;
 
 // One page of scores in a running softmax.

@@ -117,6 +117,7 @@ KI void tile_block(const mla__tile *t, int row, int col, bool pairs, const int n
 #pragma GCC unroll 8
         for (int v = 0; v < nv; v++)
             acc[r][v] = t->scale ? load(c + (size_t)r * ldc + v * VW) * t->scale[row + r]
+                        : t->add ? load(c + (size_t)r * ldc + v * VW)
                                  : splat(0);
     for (int k = 0; k < t->k; k++) {
         vu bv[NV_WIDE];

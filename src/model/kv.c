@@ -35,6 +35,9 @@ static int take_page(mla_kv *kv)
         MLA_GROW(kv->refs, kv->cap_refs, at + 1);
         kv->pages[at] = mla_alloc_aligned(kv->page_bytes);
         kv->n_pages++;
+    } else {
+        // Unused slots meet probabilities of zero, which a NaN left there would survive.
+        memset(kv->pages[at], 0, kv->page_bytes);
     }
     kv->refs[at] = 1;
     return (int)at;
