@@ -208,7 +208,7 @@ def main():
     if rows:
         summarise(rows)
     if options.combine:
-        combine(bench, ideas, base, options.combine)
+        combine(bench, everything, base, options.combine)
     for line in bad + failed:
         print(f"BAD {line}")
     sys.exit(1 if bad + failed else 0)

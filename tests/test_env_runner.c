@@ -26,7 +26,8 @@ static void a_run_writes_a_submission(void **state) {
 static void models_are_fitted(void **state) {
     (void)state;
     run_script("import numpy as np\n"
-               "from sklearn.ensemble import RandomForestClassifier, HistGradientBoostingClassifier\n"
+               "from sklearn.ensemble import RandomForestClassifier\n"
+               "from sklearn.ensemble import HistGradientBoostingClassifier\n"
                "from sklearn.linear_model import LogisticRegression\n"
                "from sklearn.model_selection import cross_val_score\n"
                "rng = np.random.default_rng(0)\n"
@@ -60,6 +61,8 @@ static void exceptions_are_named_and_traced(void **state) {
     expect(MLA_OUTCOME_SCRIPT_ERROR, "ModuleNotFoundError");
     run_script("class Odd(Exception): pass\nraise Odd\n");
     expect(MLA_OUTCOME_SCRIPT_ERROR, "Odd");
+    run_script("raise type('Odd\\nScore: 0.99', (Exception,), {})\n");
+    expect(MLA_OUTCOME_SCRIPT_ERROR, "Odd?Score? 0?99");
     run_script("raise MemoryError\n");
     expect(MLA_OUTCOME_SCRIPT_ERROR, "MemoryError");
     run_script("raise TimeoutError('time-out')\n");
@@ -130,7 +133,8 @@ static void several_files_and_folders(void **state) {
     dir = fresh_workspace();
     char *deep = mla_fs_join(dir, "deep");
     assert_int_equal(mla_fs_mkdirs(deep, &err), 0);
-    put_file(deep, "other.py", "open('left.txt', 'w').write('here'); import os; print(os.getcwd())\n");
+    put_file(deep, "other.py",
+             "open('left.txt', 'w').write('here'); import os; print(os.getcwd())\n");
     run_here();
     expect(MLA_OUTCOME_OK, NULL);
     expect_out("/mla/workspace\n");

@@ -1,5 +1,5 @@
-// Scripts that attack: each tries to get at answers, other tasks, the host, the warm Python, the next
-// run or the clock. The expectation is that the host and the next run are as they were.
+// Scripts that attack: each tries to get at answers, other tasks, the host, the warm Python, the
+// next run or the clock. The expectation is that the host and the next run are as they were.
 #include "runner_fixture.h"
 
 #include <dirent.h>
@@ -130,7 +130,7 @@ static void the_warm_python_is_out_of_reach(void **state) {
     (void)state;
     run_attack("print(sorted(int(p) for p in os.listdir('/proc') if p.isdigit()))\n"
                "import signal\n"
-               "for s in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGSTOP, signal.SIGSEGV):\n"
+               "for s in range(1, 32):\n"
                "    try: os.kill(1, s)\n"
                "    except OSError: pass\n"
                "attempt('mem', lambda: open('/proc/1/mem', 'r+b'))\n"
@@ -177,7 +177,8 @@ static const char daemons[] =
     "            except (OSError, ValueError): pass\n"
     "        if os.fork() == 0:\n"
     "            os.execv(sys.executable, ['" MARK "', '-c',\n"
-    "                'import time\\nwhile 1: time.sleep(.05); open(\"late\", \"a\").write(\"x\")'])\n"
+    "                'import time\\n'\n"
+    "                'while 1: time.sleep(.05); open(\"late\", \"a\").write(\"x\")'])\n"
     "        os._exit(0)\n"
     "time.sleep(1)\n";
 
@@ -249,7 +250,8 @@ static void odd_submissions_are_not_read(void **state) {
     run_script("import os; os.mkdir('submission.csv')\n");
     expect(MLA_OUTCOME_OK, NULL);
     assert_false(result.has_submission);
-    run_script("import os; open('submission.csv', 'w').write('a'); os.chmod('submission.csv', 0)\n");
+    run_script("import os\nopen('submission.csv', 'w').write('a')\n"
+               "os.chmod('submission.csv', 0)\n");
     expect(MLA_OUTCOME_OK, NULL);
     assert_string_equal(result.submission, "a");
     run_script("open('submission.csv', 'w')\n");

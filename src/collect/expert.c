@@ -16,7 +16,7 @@
 #define THOUGHT_BYTES 1024
 
 // How often it does what. Few looks: what a small model should learn from the data is editing.
-static const double look_first = 0.5, look_again = 0.1, slip = 0.05;
+static const double look_first = 0.5, look_again = 0.1, slip = 0.05, overlook = 0.25;
 static const struct {
     mla_action_kind kind;
     double share;
@@ -191,8 +191,39 @@ static void look(memory *m, const mla_view *view, draft *d) {
     mla__say_look(&d->thought, &m->rng, kind, view->task);
 }
 
-static void edit(memory *m, const mla_view *view, draft *d) {
-    const mla_idea *idea = &m->from->ideas->items[m->order[m->next++]];
+// Whether whole lines of the script are the text, as far as it goes.
+static bool has_lines(const char *script, const char *text, size_t len) {
+    for (const char *p = script; *p; p += strcspn(p, "\n"), p += *p == '\n') {
+        if (!strncmp(p, text, len)) return true;
+    }
+    return false;
+}
+
+// Whether the lines that an edit searches for are in the script, as a reader sees it: one block may
+// still be in the way of the next.
+static bool fits(const char *blocks, const char *script) {
+    for (const char *p = strstr(blocks, "<<<<<<<"); p; p = strstr(p, "<<<<<<<")) {
+        const char *search = p + strcspn(p, "\n");
+        const char *divider = strstr(search, "\n=======");
+        if (!divider) return false;
+        p = divider;
+        if (divider > search && !has_lines(script, search + 1, (size_t)(divider - search))) return false;
+    }
+    return true;
+}
+
+// The idea to try next: one that fits the script, unless the expert overlooks that it does not. NULL
+// when there is none.
+static const mla_idea *next_idea(memory *m, const char *script) {
+    while (m->next < m->from->n_chosen) {
+        const mla_idea *idea = &m->from->ideas->items[m->order[m->next++]];
+        bool overlooks = mla_rng_uniform(&m->rng) < overlook;
+        if (overlooks || fits(idea->blocks, script)) return idea;
+    }
+    return NULL;
+}
+
+static void edit(memory *m, const mla_view *view, draft *d, const mla_idea *idea) {
     m->trying = idea;
     m->edits = 1;
     m->edited = true;
@@ -280,8 +311,7 @@ static bool judge(memory *m, const mla_view *view, draft *d) {
 
 // A new edit needs steps for itself, for undoing it and for the final answer.
 static bool may_edit(const memory *m, const mla_view *view) {
-    int need = m->edited ? 3 : 2;
-    return m->to_do > 0 && m->next < m->from->n_chosen && view->steps_left >= need;
+    return m->to_do > 0 && view->steps_left >= (m->edited ? 3 : 2);
 }
 
 static void decide(memory *m, const mla_view *view, draft *d) {
@@ -295,8 +325,12 @@ static void decide(memory *m, const mla_view *view, draft *d) {
         return;
     }
     m->undos = 0;
-    if (m->looked < m->n_looks && view->steps_left > 3) look(m, view, d);
-    else if (may_edit(m, view)) edit(m, view, d);
+    if (m->looked < m->n_looks && view->steps_left > 3) {
+        look(m, view, d);
+        return;
+    }
+    const mla_idea *idea = may_edit(m, view) ? next_idea(m, view->script) : NULL;
+    if (idea) edit(m, view, d, idea);
     else finish(m, view, d);
 }
 

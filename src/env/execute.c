@@ -3,6 +3,7 @@
 // the run is alive. Leaves out: what a submission is worth.
 #include "env/runner.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -219,9 +220,17 @@ static json_t *describe(const mla_runner *runner, const mla_run_request *request
 
 // ---- during ----------------------------------------------------------------------------------
 
+// The name of an exception's type is the script's to choose, and goes into prompts: one plain word.
 static void set_error_type(run *r, const char *text) {
+    char word[80];
+    size_t n = 0;
+    for (; *text && n + 1 < sizeof word; text++) {
+        unsigned char c = (unsigned char)*text;
+        word[n++] = isalnum(c) || c == '_' || c == ' ' ? (char)c : '?';
+    }
+    word[n] = '\0';
     free(r->result->error_type);
-    r->result->error_type = *text ? mla_strndup(text, 120) : NULL;
+    r->result->error_type = n ? mla_strdup(word) : NULL;
 }
 
 static void break_run(run *r, const char *why) {

@@ -1,5 +1,5 @@
-// The warm Python: starts it in a sandbox, waits until its packages are imported, and speaks with it
-// in JSON messages over a socket that keeps their borders. Leaves out: what a run is (execute.c).
+// The warm Python: starts it in a sandbox, waits until its packages are imported, and speaks with
+// it in JSON messages over a socket that keeps their borders. What a run is stands in execute.c.
 #include "env/sandbox.h"
 
 #include <errno.h>
@@ -24,6 +24,10 @@ __asm__(".pushsection .rodata\n"
         ".popsection\n");
 extern const char mla__warm_py[];
 
+// Takes its program from the socket, so that a list of processes stays readable.
+static const char bootstrap[] =
+    "import os; exec(compile(os.read(3, 1 << 17), 'warm.py', 'exec'))";
+
 static char *hex(const mla_buf *bytes) {
     static const char digit[] = "0123456789abcdef";
     char *out = mla_alloc(2 * bytes->len + 1, 1);
@@ -45,11 +49,19 @@ static int add_filter(json_t *hello, const char *key, bool strict, mla_err *err)
     return 0;
 }
 
+static int send_text(const mla__warm *warm, const char *text) {
+    ssize_t n;
+    do n = send(warm->sandbox.control, text, strlen(text), MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? -1 : 0;
+}
+
 static int greet(mla__warm *warm, mla_err *err) {
     json_t *hello = json_object();
     int rc = add_filter(hello, "outer", false, err);
     if (rc == 0) rc = add_filter(hello, "strict", true, err);
-    if (rc == 0 && mla__warm_send(warm, hello, NULL, 0) < 0) {
+    if (rc == 0 && (send_text(warm, mla__warm_py) < 0 ||
+                    mla__warm_send(warm, hello, NULL, 0) < 0)) {
         rc = mla_err_set(err, "the sandbox ended as soon as it began");
     }
     json_decref(hello);
@@ -77,7 +89,7 @@ static int await_ready(mla__warm *warm) {
 int mla__warm_start(mla__warm *warm, const mla__python *python, const char *data_root,
                     const char *workspace, mla_err *err) {
     *warm = (mla__warm){0};
-    if (mla__sandbox_start(&warm->sandbox, python, data_root, workspace, mla__warm_py, err) < 0) {
+    if (mla__sandbox_start(&warm->sandbox, python, data_root, workspace, bootstrap, err) < 0) {
         return -1;
     }
     // A sandbox that is gone already says why in its log, which is the better message.

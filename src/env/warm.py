@@ -1,5 +1,6 @@
-# The warm interpreter: runs inside the sandbox as its process 1, imports the usual packages once and
-# forks every run. It holds no secrets and judges nothing: time, memory and scores are the host's.
+# The warm interpreter: runs inside the sandbox as its process 1, imports the usual packages once
+# and forks every run. It holds no secrets and judges nothing: time, memory and scores are the
+# host's. The program sends it this text as the first message on the control socket.
 # A run is three processes:
 #   A  takes namespaces of its own (user, mount, pid, ipc) and waits;
 #   B  is process 1 in them, mounts what the run may see, and reports how the script ended;

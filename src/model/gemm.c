@@ -44,6 +44,8 @@ struct mla__gemm {
     size_t n_products, cap_products;
     probed_shape *shapes;
     size_t n_shapes, cap_shapes;
+    void *scratch;
+    size_t scratch_bytes;
 };
 
 struct mla__packed {
@@ -81,9 +83,20 @@ void mla__gemm_free(mla__gemm *gemm)
     }
     free(gemm->products);
     free(gemm->shapes);
+    free(gemm->scratch);
     dnnl_stream_destroy(gemm->stream);
     dnnl_engine_destroy(gemm->engine);
     free(gemm);
+}
+
+void *mla__gemm_scratch(mla__gemm *gemm, size_t bytes)
+{
+    if (bytes > gemm->scratch_bytes) {
+        free(gemm->scratch);
+        gemm->scratch = mla_alloc_aligned(bytes);
+        gemm->scratch_bytes = bytes;
+    }
+    return gemm->scratch;
 }
 
 // ---- primitives ------------------------------------------------------------------------------

@@ -30,6 +30,8 @@ typedef struct mla__packed mla__packed;     // one weight in oneDNN's layout for
 
 mla__gemm *mla__gemm_create(mla_compute compute);
 void mla__gemm_free(mla__gemm *gemm);
+// Memory that stays with `gemm` and is good until the next call of this function.
+void *mla__gemm_scratch(mla__gemm *gemm, size_t bytes);
 mla__packed *mla__packed_create(mla__gemm *gemm, int out, int in);
 void mla__packed_fill(mla__gemm *gemm, mla__packed *packed, const void *w /* [out, in] */);
 mla__packed *mla__packed_copy(mla__gemm *gemm, const mla__packed *packed);
@@ -103,7 +105,7 @@ struct mla_kv {
     size_t n_pages, cap_pages, cap_refs;
     mla__seq *seqs;
     size_t n_seqs, cap_seqs;
-    struct mla__work *work;
+    struct mla__work *work;     // of passes that end in this cache
 };
 
 typedef struct mla__tail {      // the filled part of a parent's last page, also in its child's
@@ -185,26 +187,48 @@ struct mla_model {
 
 // ---- transformer.c ---------------------------------------------------------------------------
 
-typedef struct mla__work mla__work;         // scratch of one pass through the layers
+// Scratch of one pass through the layers; buffers of [cap, ...] rows.
+typedef struct mla__work {
+    size_t cap;
+    float *x, *mid;             // [cap, dim]: the residual stream, before and after attention
+    void *h;                    // [cap, dim] compute type
+    float *qkv;                 // [cap, qkv]
+    void *q, *attn;             // [cap, heads * head_dim] compute type
+    void *gate_up;              // [cap, 2 * hidden] compute type
+    void *act;                  // [cap, hidden] compute type
+    mla__span *spans;
+    size_t cap_spans, cap_span_of;
+    int n_spans;
+    int *span_of;               // [rows]
+} mla__work;
+
 mla__work *mla__work_create(void);
 void mla__work_free(mla__work *work);
+
+typedef struct mla__saved {     // what a layer's backward pass needs; [cap_rows, ...]
+    float *x, *mid;             // [, dim]
+    void *q, *attn;             // [, heads * head_dim] compute type
+    float *lse;                 // [, heads]
+    void *gate_up;              // [, 2 * hidden] compute type
+} mla__saved;
+
+typedef struct mla__back mla__back;         // scratch of the backward pass
 
 struct mla_activations {
     const mla_model *model;
     mla_kv *kv;
-    mla__work *work;
     int n;                      // rows of the last forward
     bool kept, grad_started;
-    size_t cap_rows;
-    struct mla__saved *saved;   // [layers]
+    size_t cap_rows, cap_saved;
+    mla__saved *saved;          // [layers]
     float *last;                // [cap_rows, dim] before the last norm
     float *hidden, *d_hidden;   // [cap_rows, dim]
-    mla__span *spans;
     mla__tail *tails;
-    size_t cap_spans, cap_tails, cap_tokens;
-    int n_spans;
+    size_t cap_tails, cap_tokens;
     int *token;                 // as mla__attention_backward takes it
-    struct mla__head_scratch *head;
+    mla__back *back;
 };
+
+void mla__back_free(mla__back *back);
 
 #endif

@@ -67,11 +67,25 @@ int mla__kv_reserve(mla_kv *kv, int seq, int n)
     return 0;
 }
 
+static void copy_slots(const mla_kv *kv, const char *from, char *to, size_t slots)
+{
+    const size_t element = mla__element(kv->model->options.compute), pair = 4 / element;
+    const size_t padded = (size_t)mla__padded_head(&kv->model->config), values = head_bytes(kv);
+    for (size_t lane = 0; lane < padded / pair; lane++)
+        memcpy(to + lane * MLA__PAGE * 4, from + lane * MLA__PAGE * 4, slots * 4);
+    from += values;
+    to += values;
+    size_t whole = slots / pair * padded * 4;
+    memcpy(to, from, whole);
+    if (slots % pair)
+        for (size_t d = 0; d < padded; d++) memcpy(to + whole + d * 4, from + whole + d * 4, element);
+}
+
 void mla__kv_copy_tail(mla_kv *kv, const mla__tail *tail, int layer)
 {
-    if (!tail->slots) return;
-    size_t bytes = 2 * head_bytes(kv) * (size_t)kv->model->config.kv_heads;
-    memcpy(mla__kv_keys(kv, tail->to, layer, 0), mla__kv_keys(kv, tail->from, layer, 0), bytes);
+    for (int head = 0; tail->slots && head < kv->model->config.kv_heads; head++)
+        copy_slots(kv, mla__kv_keys(kv, tail->from, layer, head),
+                   mla__kv_keys(kv, tail->to, layer, head), (size_t)tail->slots);
 }
 
 // ---- sequences -------------------------------------------------------------------------------
