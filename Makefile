@@ -48,6 +48,9 @@ $(BUILD)/bench/%: bench/%.c $(LIB) Makefile
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -MMD -MP $< $(LIB) $(LDLIBS) -o $@
 
+# The warm Python is taken in as it is by .incbin, which the compiler's dependency list leaves out.
+$(BUILD)/env/warm.o: src/env/warm.py
+
 tests: $(TESTBIN) $(if $(filter cli,$(ROOMS)),$(BUILD)/mlagent)
 
 # Every test is a program of its own with a time limit; all run, and one failure fails the target.

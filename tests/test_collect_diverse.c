@@ -1,5 +1,5 @@
-// Farthest-first choice against its definition, recomputed naively, and against the best choice there
-// is, found by trying all.
+// Farthest-first choice against its definition, recomputed naively, and against the best choice
+// there is, found by trying all.
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
-// The scripted expert, driven by hand: what it does after an edit that helped, hurt, broke the script
-// or did not apply; that it repairs its own slips, ends, and is a function of its seed.
+// The scripted expert, driven by hand: what it does after an edit that helped, hurt, broke the
+// script or did not apply; that it repairs its own slips, ends, and is a function of its seed.
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -20,15 +20,17 @@ static const char script[] = "import pandas as pd\n\nx = pd.read_csv(\"a\")\nmod
 
 static mla_idea idea_items[] = {
     {"sex", "features", "Add the passenger's sex as a 0/1 column.", "Women went first.",
-     BLOCK("x = pd.read_csv(\"a\")", "x = pd.read_csv(\"a\")\nx[\"f\"] = x[\"sex\"].factorize()[0]")},
-    {"forest", "model", "Use a random forest instead of one tree.", "Averaging lowers the variance.",
+     BLOCK("x = pd.read_csv(\"a\")",
+           "x = pd.read_csv(\"a\")\nx[\"f\"] = x[\"sex\"].factorize()[0]")},
+    {"forest", "model", "Use a random forest instead of one tree.", "Averaging lowers variance.",
      BLOCK("model = Tree()", "model = RandomForestClassifier()")},
     {"depth", "hyper-parameters", "Limit the depth of the tree to 4.",
-     "A deep tree learns the noise of the training rows by heart and then it cannot do well on rows "
-     "that it has not seen before, which is the most usual way for a tree to go wrong.",
+     "A deep tree learns the noise of the training rows by heart and then it cannot do well on "
+     "rows that it has not seen before, which is the most usual way for a tree to go wrong.",
      BLOCK("model = Tree()", "model = make_shallow_tree(4)")},
     {"bins", "features", "Cut the fare into bins.", "Outliers do less harm.",
-     BLOCK("import pandas as pd", "import pandas as pd\nfrom sklearn.preprocessing import KBinsDiscretizer")},
+     BLOCK("import pandas as pd",
+           "import pandas as pd\nfrom sklearn.preprocessing import KBinsDiscretizer")},
     {"log", "features", "Take the logarithm of the fare.", "The fare is skewed.",
      BLOCK("import pandas as pd", "import pandas as pd\nimport numpy as np")},
 };
@@ -161,7 +163,7 @@ static bool first_edit(drive *d, bool slips) {
     }
 }
 
-// --- reactions -------------------------------------------------------------------------------------
+// --- reactions ----------------------------------------------------------------------------------
 
 static void undoes_what_hurt(void **unused) {
     (void)unused;
@@ -277,7 +279,7 @@ static void goes_on_when_the_sandbox_failed(void **unused) {
     end(&d);
 }
 
-// --- slips -------------------------------------------------------------------------------------------
+// --- slips --------------------------------------------------------------------------------------
 
 // Drives many episodes until one begins with a slip.
 static bool find_slip(drive *d, uint64_t *seed) {
@@ -311,7 +313,9 @@ static void repairs_a_slip(void **unused) {
         *strstr(replace, "\n>>>>>>>") = '\0';
         assert_non_null(strstr(replaced, search));
         bool right = false;
-        for (size_t i = 0; i < ideas.len; i++) right |= strstr(ideas.items[i].blocks, replace) != NULL;
+        for (size_t i = 0; i < ideas.len; i++) {
+            right |= strstr(ideas.items[i].blocks, replace) != NULL;
+        }
         assert_true(right);
         free(search);
         free(replace);
@@ -352,7 +356,7 @@ static void a_slip_is_in_what_runs(void **unused) {
     assert_false(mla__mistake_make(&m, &rng, BLOCK("a = factorize(x)", "a = 1")));
     assert_false(mla__mistake_make(&m, &rng, BLOCK("a = factorize(x)\nb", "a = factorize(x)\nc")));
     for (int i = 0; i < 50; i++) {
-        assert_true(mla__mistake_make(&m, &rng, BLOCK("a = 1", "b = 2\n  a = factorize(x)\nc = 3")));
+        assert_true(mla__mistake_make(&m, &rng, BLOCK("a = 1", "b\n  a = factorize(x)\nc = 3")));
         assert_string_equal(m.right, "factorize");
         assert_string_not_equal(m.wrong, m.right);
         assert_int_equal(m.wrong[0], 'f');
@@ -374,7 +378,7 @@ static void a_slip_is_in_what_runs(void **unused) {
     mla__mistake_clear(&m);
 }
 
-// --- whole episodes -----------------------------------------------------------------------------------
+// --- whole episodes -----------------------------------------------------------------------------
 
 // Plays one with results drawn by `seed`; returns all replies as one text.
 static char *play(uint64_t seed, int max_steps, size_t counts[MLA_ACTION_COUNT]) {
@@ -443,8 +447,8 @@ static void edits_are_most_of_what_it_does(void **unused) {
     for (uint64_t seed = 0; seed < 500; seed++) free(play(seed * 13, MAX_STEPS, counts));
     for (int k = 0; k < MLA_ACTION_COUNT; k++) all += counts[k];
     double edits = (double)counts[MLA_ACTION_EDIT_SCRIPT] / (double)all;
-    print_message("edits %.2f undos %.2f final %.2f inspect %.2f list %.2f execute %.2f, %.1f steps\n",
-                  edits, (double)counts[MLA_ACTION_UNDO_EDIT] / (double)all,
+    print_message("edits %.2f undos %.2f final %.2f inspect %.2f list %.2f execute %.2f, "
+                  "%.1f steps\n", edits, (double)counts[MLA_ACTION_UNDO_EDIT] / (double)all,
                   (double)counts[MLA_ACTION_FINAL_ANSWER] / (double)all,
                   (double)counts[MLA_ACTION_INSPECT_LINES] / (double)all,
                   (double)counts[MLA_ACTION_LIST_FILES] / (double)all,

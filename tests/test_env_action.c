@@ -73,6 +73,10 @@ static const row rows[] = {
     {"Action: Edit Script\nAction Input: {\"script_name\": \"t.py\"}\n<<<<<<< SEARCH\na\n=======\n"
      ">>>>>>> REPLACE",
      MLA_ACTION_EDIT_SCRIPT, "t.py", "<<<<<<< SEARCH\na\n=======\n>>>>>>> REPLACE"},
+    // Marks of another width, because the text has a line that would be one at the usual width.
+    {"Action: Edit Script\nAction Input: t.py\n<<<<<<<< SEARCH\n=======\n========\nb\n"
+     ">>>>>>> REPLACE", MLA_ACTION_EDIT_SCRIPT, "t.py",
+     "<<<<<<<< SEARCH\n=======\n========\nb\n>>>>>>>> REPLACE"},
     // Hostile or hopeless.
     {"", MLA_ACTION_NONE, "no line \"Action: ...\"", NULL},
     {"I would use gradient boosting here.", MLA_ACTION_NONE, "one of List Files, Inspect", NULL},

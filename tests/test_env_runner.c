@@ -3,6 +3,7 @@
 #include "runner_fixture.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -257,7 +258,8 @@ static void big_files_are_refused(void **state) {
     assert_null(result.submission);
     run_script("open('big', 'wb').truncate(600 << 20)\n");
     expect(MLA_OUTCOME_SCRIPT_ERROR, "OSError");
-    run_script("import time\nfor i in range(30000): open(f'f{i}', 'w').close()\ntime.sleep(5)\n");
+    request.seconds = 60;
+    run_script("import time\nfor i in range(15000): open(f'f{i}', 'w').close()\ntime.sleep(5)\n");
     expect(MLA_OUTCOME_SCRIPT_ERROR, "disk quota");
 }
 
@@ -306,6 +308,31 @@ static void many_runs_leak_nothing(void **state) {
     print_message("a run of `pass` takes %.1f ms\n", (mla_clock() - began) * 1000 / 50);
     assert_int_equal(count_entries("/proc/self/fd"), fds);
     assert_int_equal(waitpid(-1, NULL, WNOHANG), 0);     // no zombie of ours, bubblewrap lives
+}
+
+static void make_old(const char *path) {
+    const struct timespec old[2] = {{.tv_sec = 1000000}, {.tv_sec = 1000000}};
+    assert_int_equal(utimensat(AT_FDCWD, path, old, 0), 0);
+}
+
+static void folders_of_killed_programs_are_swept(void **state) {
+    (void)state;
+    char *live = mla_strdup(fresh_workspace());
+    *strrchr(live, '/') = '\0';                     // the runner's folder
+    char *stale = mla_format("%.*s/mlagent-runner-stale%d", (int)(strrchr(live, '/') - live), live,
+                             (int)getpid());
+    assert_int_equal(mla_fs_mkdirs(stale, &err), 0);
+    put_file(stale, "left", "x");
+    make_old(stale);
+    make_old(live);
+    mla_runner_options options = {.python = "/no/such/python"};
+    assert_null(mla__runner_create(&options, &err));
+    assert_false(mla_fs_exists(stale));
+    assert_true(mla_fs_exists(live));
+    run_script("print(3)\n");
+    expect_out("3\n");
+    free(live);
+    free(stale);
 }
 
 static void versions_are_told(void **state) {
@@ -366,7 +393,8 @@ int main(void) {
         T(names_are_no_options_and_no_commands), T(our_clock_ends_scripts),
         T(our_watch_ends_memory_bombs), T(shared_pages_are_counted_once), T(output_is_bounded),
         T(big_files_are_refused), T(a_dead_python_is_replaced), T(many_runs_leak_nothing),
-        T(versions_are_told), T(no_python_is_told_clearly),
+        T(versions_are_told), T(folders_of_killed_programs_are_swept),
+        T(no_python_is_told_clearly),
         T(a_python_without_packages_is_told_clearly),
     };
     return run_with_runner(tests, "env_runner");

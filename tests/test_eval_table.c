@@ -1,5 +1,5 @@
-// The evaluation table from hand-made step records: every number of a row, the order of the rows, what
-// is refused, and the printed form.
+// The evaluation table from hand-made step records: every number of a row, the order of the rows,
+// what is refused, and the printed form.
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

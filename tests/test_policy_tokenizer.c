@@ -11,7 +11,7 @@
 
 #include "base/json.h"
 #include "base/log.h"
-#include "policy/tokenizer.h"
+#include "policy/tokenizer_internal.h"
 #include "tokenizer_fixture.h"
 
 static uint32_t load_u32(const char *at) {
@@ -113,6 +113,52 @@ static void real_smollm2_equals_hugging_face(void **state) {
     assert_int_equal(mla_tokenizer_special(tok, "<|im_start|>"), 1);
     assert_int_equal(mla_tokenizer_eos(tok), 2);
     mla_tokenizer_free(tok);
+}
+
+// ---- pieces ----------------------------------------------------------------------------------
+
+static size_t load_length(const char **at) {
+    size_t length = (uint8_t)*(*at)++;
+    if (length < 255) return length;
+    length = (uint8_t)(*at)[0] | (size_t)(uint8_t)(*at)[1] << 8;
+    *at += 2;
+    return length;
+}
+
+static void check_pieces(mla__pre pre, const char *name) {
+    mla_buf corpus, pieces;
+    read_vector("corpus.bin", &corpus);
+    read_vector(name, &pieces);
+    const char *wanted = pieces.data;
+    for (size_t in = 0, n = 0; in < corpus.len; in += 4 + load_u32(corpus.data + in), n++) {
+        size_t len, composed_len;
+        char *text = mla_utf8_repair(corpus.data + in + 4, load_u32(corpus.data + in), &len);
+        char *composed = pre == MLA__PRE_QWEN2 ? mla__nfc(text, len, &composed_len) : NULL;
+        const char *whole = composed ? composed : text;
+        if (composed) len = composed_len;
+        size_t count = load_u32(wanted), at = 0;
+        wanted += 4;
+        for (size_t i = 0; i < count; i++) {
+            if (at >= len) fail_msg("text %zu: only %zu pieces", n, i);
+            size_t end = mla__pretok_end(pre, whole, at, len), length = load_length(&wanted);
+            if (end - at != length)
+                fail_msg("text %zu: piece %zu has %zu bytes, not %zu: %.60s", n, i, end - at,
+                         length, whole);
+            at = end;
+        }
+        assert_int_equal(at, len);
+        free(text);
+        free(composed);
+    }
+    assert_ptr_equal(wanted, pieces.data + pieces.len);
+    mla_buf_clear(&corpus);
+    mla_buf_clear(&pieces);
+}
+
+static void text_splits_as_hugging_face_splits_it(void **state) {
+    (void)state;
+    check_pieces(MLA__PRE_SMOLLM, "smollm.pieces");
+    check_pieces(MLA__PRE_QWEN2, "qwen2.pieces");
 }
 
 // ---- decoding and special tokens -------------------------------------------------------------
@@ -311,8 +357,10 @@ static void threads_agree(void **state) {
 // quadratic would take an hour.
 static void long_runs_take_linear_time(void **state) {
     (void)state;
-    static const char *const units[] = {"a", " ", "\n", "=", "1", "'", "ab", " \n", "\xcc\xa3\xcc\x81",
-                                        "\xe6\xbc\xa2", "\xff", "\xe0\xa2\x98\xcc\x81", "\xe1\x84\x80"};
+    static const char *const units[] = {
+        "a", " ", "\n", "=", "1", "'", "ab", " \n", "\xcc\xa3\xcc\x81", "\xe6\xbc\xa2", "\xff",
+        "\xe0\xa2\x98\xcc\x81", "\xe1\x84\x80",
+    };
     enum { BYTES = 1 << 20 };
     mla_tokenizer *toks[] = {create_small("smollm"), create_small("qwen2")};
     char *text = mla_alloc(BYTES + 1, 1);
@@ -339,6 +387,7 @@ int main(void) {
         cmocka_unit_test(smollm_equals_hugging_face),
         cmocka_unit_test(qwen2_equals_hugging_face),
         cmocka_unit_test(real_smollm2_equals_hugging_face),
+        cmocka_unit_test(text_splits_as_hugging_face_splits_it),
         cmocka_unit_test(decoding_loses_nothing),
         cmocka_unit_test(special_tokens_are_never_read_from_text),
         cmocka_unit_test(cut_characters_decode_to_marks),

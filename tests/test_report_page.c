@@ -328,7 +328,7 @@ static void test_whole_run(void **state) {
     assert_int_equal(occurrences(page, "class=\"absent\""), 0);
     for (size_t t = 0; t < MLA_COUNT(tasks); t++) assert_has(page, tasks[t]);
     assert_has(page, "after RL");
-    assert_has(page, "1.812 to 1.4");              // starter and reference
+    assert_has(page, "1.812 to 1.400");              // starter and reference
     assert_int_equal(occurrences(page, "rowspan=\"3\""), 4);
     assert_has(page, "72 iterations in 55\xC2\xA0min");
     assert_has(page, "3 of 104");                  // ideas
@@ -351,7 +351,7 @@ static void test_trajectory(void **state) {
     assert_has(shown, "<span class=\"ins\">+     learning_rate=0.05, max_iter=300 if 1 &lt; 2 "
                       "else 0)");
     assert_null(strstr(shown, "SEARCH"));
-    assert_has(shown, "score 2 \xE2\x86\x92 1.72");
+    assert_has(shown, "score 2.000 \xE2\x86\x92 1.720");
     assert_has(shown, "gain +0.560");
     assert_int_equal(occurrences(shown, "<article>"), 5);
     free(page);
@@ -397,12 +397,14 @@ static void test_sparse_run(void **state) {
     assert_int_equal(mla_lines_append_take(lines, line, &err), 0);
     mla_lines_close(lines);
     write_json(run, "eval/table.json",
-               json_pack("{s:[{s:s,s:s,s:s},{s:s}]}", "rows", "model", "sft", "task", "wine", "split",
-                         "train", "model", "other"));
+               json_pack("{s:[{s:s,s:s,s:s},{s:s,s:s,s:s},{s:s}]}", "rows", "model", "sft", "task",
+                         "wine", "split", "train", "model", "other <one>", "task", "wine", "split",
+                         "train", "model", "no task"));
     mla_run_close(run);
     char *page = make_page(*state);
     assert_balanced(page);
     assert_has(page, "wine");
+    assert_has(page, "other &lt;one&gt;");
     assert_numbers(page);
     free(page);
 }

@@ -14,6 +14,8 @@ GPT-2's alphabet, then what the merges make). Files:
   smollm.ids        for each text a 4-byte count and 2-byte ids, under the small vocabulary
   qwen2.ids
   smollm2_real.ids  under SmolLM2's whole vocabulary
+  smollm.pieces     for each text a 4-byte count and the pre-tokens' lengths in bytes, each one byte,
+  qwen2.pieces      or 255 and two bytes
 """
 import os
 import random
@@ -139,10 +141,12 @@ EMOJI = ("😀 👍🏽 👨‍👩‍👧‍👦 🏳️‍🌈 🇩🇪🇫�
          "A\u0301e\u0301\u0323 n\u0303 ı\u0307 Å Å Å Ω Ω ﬀ ㎏ \u1112\u1161\u11ab \uac00\u11a8 \ufb1d \u0958 \U00011935\U00011930 \u2adc")
 MARKS = ("\u0301\u0300\u0323\u0345\u0334\u05b0\u064b\u0651\u0670\u093c\u0e38\u0f71\u0f74\u1dce\u20d0\u302a\u3099\ufe20"
          "\uac00\u11a7\u0898\u08ca\u1ac5\u1dfa\u0c3c\U00010eff\U0001e4ec\U00016ff0\U0001d165\U0001d16d")
+SPACES = "\t\v\f \x85\u00a0\u1680\u180e\u2000\u200a\u200b\u2028\u2029\u202f\u205f\u2060\u3000"
 CASES = [
     "", " ", "  ", "\n", "\r\n", "\t", "a", " a", "  a", "a ", "a  ", "a \n", "a \n b", "a\n\n\nb", " \n \n  x", "\n \n ",
     "x\r\r\n\n y", "\u00a0\u00a0a", " \u3000 b", "\u2028\u2029", "\x85a", "a\x1c\x1d\x1e\x1fb", "\ufeffbom", "\u200b\u200d", "a\x00b\x00",
     "'", "''", "'s", "'S", "''s", "'sa", "'re", "'Re", "'rE", "'l", "'ll", "'LL", "'lL'", "'v", "'ve", "'d'm't", " 's", "I'ſ", "'ſ", "'ª",
+    "'Sa'Tb'REc'VEd'Me'LLf'Dg'ſh'sÉ'ss", "a" + "a ".join(SPACES) + "b", "".join(f"{c}{c}x!{c}1{c}\n" for c in SPACES),
     "0", "00", "0123456789", " 1", "  1", "a1", "1a", "1.5", "1 2", "1  2", "１２", "٣٤", "Ⅷ", "²", "½", "1\n2", "\n1", "a\n 1",
     "\U00011de0\U00011de1 \U00016ff4", "\U00016130\U0001ccf0", "\u1c89\U000105c0\u1c8a", "a\u0301 b", "\u0301", " \u0301", "\n\u0301a",
     "!", " !", "!!\n", "!!\r\n\r\nx", " !\n", "?! ", "...", "a.b", "a. b", "a .b", "(a", "((a", " (a", "-a", "--a", "_a", "__a__", "$a", "\ta", "\t\ta", "\n\ta",
@@ -202,6 +206,18 @@ def write_ids(path, tok, texts):
             f.write(struct.pack(f"<I{len(ids)}H", len(ids), *ids))
 
 
+def write_pieces(path, tok, texts):
+    with open(path, "wb") as f:
+        for text in texts:
+            if tok.normalizer:
+                text = tok.normalizer.normalize_str(text)
+            # In the byte alphabet, a piece has as many characters as bytes.
+            lengths = [len(piece) for piece, _ in tok.pre_tokenizer.pre_tokenize_str(text)]
+            f.write(struct.pack("<I", len(lengths)))
+            for n in lengths:
+                f.write(bytes([n]) if n < 255 else struct.pack("<BH", 255, n))
+
+
 def main():
     smollm_path, qwen2_path, out = sys.argv[1:4]
     os.makedirs(out, exist_ok=True)
@@ -213,12 +229,12 @@ def main():
     for name, path in (("smollm", smollm_path), ("qwen2", qwen2_path)):
         pre, vocab, merges, _ = read_gguf(path)
         assert pre == name, pre
-        vocab = {t: i for t, i in vocab.items()}
         real = build(pre, vocab, merges)
         small_vocab, small_merges = reduced(merges, real, texts)
         with open(os.path.join(out, name + ".merges"), "w", encoding="utf-8") as f:
             f.writelines(f"{left} {right}\n" for left, right in small_merges)
         write_ids(os.path.join(out, name + ".ids"), build(pre, small_vocab, small_merges), texts)
+        write_pieces(os.path.join(out, name + ".pieces"), real, texts)
         if name == "smollm":
             write_ids(os.path.join(out, "smollm2_real.ids"), real, texts)
         print(name, len(small_vocab), "tokens", len(small_merges), "merges")

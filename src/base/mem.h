@@ -8,7 +8,7 @@ void *mla_alloc(size_t count, size_t size);                // zeroed; caller fre
 void *mla_realloc(void *old, size_t count, size_t size);   // as realloc(); new part not zeroed
 void *mla_alloc_aligned(size_t bytes);                     // 64-byte aligned, zeroed; free()
 char *mla_strdup(const char *text);                        // NULL stays NULL
-char *mla_strndup(const char *text, size_t len);
+char *mla_strndup(const char *text, size_t len);          // exactly len bytes, and a NUL
 char *mla_format(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 #define MLA_NEW(type) ((type *)mla_alloc(1, sizeof(type)))

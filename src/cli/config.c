@@ -231,6 +231,7 @@ static mla_config defaults(void) {
 // One seed, one prompt, one way to compute: every stage's options get them from the top.
 static void spread(mla_config *c) {
     c->collect.seed = c->data.seed = c->sft.seed = c->rl.seed = c->eval.seed = c->seed;
+    c->data.max_steps = c->collect.max_steps;
     c->data.prompt = c->rl.prompt = c->eval.prompt = c->prompt;
     c->sft.compute = c->rl.compute = c->compute;
 }

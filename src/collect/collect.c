@@ -1,6 +1,6 @@
 // The collection stage: the ideas of each task are embedded, the most diverse ones kept, and the
-// scripted expert follows them through the real environment. It leaves out the choice (diverse.c), the
-// expert (expert.c) and the file of trajectories (trajectories.c).
+// scripted expert follows them through the real environment. It leaves out the choice (diverse.c),
+// the expert (expert.c) and the file of trajectories (trajectories.c).
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +9,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "collect/collect.h"
-#include "collect/trajectories.h"
+#include "agent/trajectories.h"
 
 mla_collect_options mla_collect_options_default(void) {
     return (mla_collect_options){
@@ -52,10 +52,13 @@ static int book_load(idea_book *book, const mla_task *const *tasks, size_t n_tas
     return 0;
 }
 
-// --- choosing ------------------------------------------------------------------------------------------
+// --- choosing -----------------------------------------------------------------------------------
 
-// A model's hidden states share a large common part, beside which all texts look alike: without the
-// pool's mean the cosines tell the ideas apart. vectors [n, dim], unit length before and after.
+// A model's hidden states share a large common part, beside which all texts look alike; without the
+// pool's mean the cosines tell ideas apart better (SmolLM2 on three tasks: of 170 ideas 78 have
+// their nearest one in their own family, 67 otherwise; the ten chosen are of 5.2 families, 4.8
+// otherwise). The pool's mean distance is then a little above 1. vectors [n, dim], unit length
+// before and after.
 static void centre(float *vectors, size_t n, size_t dim) {
     for (size_t d = 0; d < dim; d++) {
         double mean = 0;
@@ -138,7 +141,7 @@ static int write_ideas(const idea_book *book, mla_run *run, mla_err *err) {
     return rc;
 }
 
-// --- the stage -------------------------------------------------------------------------------------------
+// --- the stage ----------------------------------------------------------------------------------
 
 static int follow(const idea_book *book, mla_run *run, mla_agent *agent,
                   const mla_collect_options *options, mla_err *err) {

@@ -33,7 +33,7 @@ mla_expert *mla_expert_create(const mla_expert_ideas *tasks, size_t n_tasks, siz
 void mla_expert_free(mla_expert *expert);
 mla_actor mla_expert_actor(mla_expert *expert);
 
-// ---- the stage (collect/collect.c) --------------------------------------------------------------
+// ---- the stage (collect/collect.c) -------------------------------------------------------------
 
 typedef struct mla_collect_options {
     int trajectories;          // per task
@@ -50,20 +50,21 @@ MLA_MUST_USE int mla_collect_run(mla_run *run, mla_agent *agent, mla_policy *emb
                                  const mla_task *const *tasks, size_t n_tasks,
                                  const mla_collect_options *options, mla_err *err);
 
-// ---- the data set (collect/dataset.c) ------------------------------------------------------------
+// ---- the data set (collect/dataset.c) ----------------------------------------------------------
 
 typedef struct mla_dataset_options {
     int max_tokens;            // tokens of all samples, prompts included; 0: no ceiling
     int max_sample_tokens;     // longer samples are left out
-    int max_steps;             // of a trajectory when it was collected: the prompt says what is left
+    int max_steps;             // of a trajectory as collected: the prompt says what is left
     mla_prompt_options prompt;
     uint64_t seed;
 } mla_dataset_options;
 mla_dataset_options mla_dataset_options_default(void);
 
-// Chooses expert steps (valid actions only, no edit that clearly hurt; balanced over tasks, then over
-// kinds of action; distinct edits before repeated ones), tokenises prompt and action once, and writes sft/steps.jsonl: step records whose prompt_ids and action_ids
-// (end-of-turn token included) are filled in and whose logprobs are null, in training order.
+// Chooses expert steps (valid actions only, no edit that clearly hurt; balanced over tasks, then
+// over kinds of action; distinct edits before repeated ones), tokenises prompt and action once, and
+// writes sft/steps.jsonl: step records whose prompt_ids and action_ids (end-of-turn token included)
+// are filled in and whose logprobs are null, in training order.
 MLA_MUST_USE int mla_dataset_build(mla_run *run, mla_env *env, const mla_policy *policy,
                                    const mla_task *const *tasks, size_t n_tasks,
                                    const mla_dataset_options *options, mla_err *err);

@@ -1,5 +1,6 @@
-// The data set for fine-tuning: which of the expert's steps are learned from, in what proportion, and
-// as which tokens. It leaves out the loss (train) and the prompt's wording (agent/prompt.c).
+// The data set for fine-tuning: which of the expert's steps are learned from, in what proportion,
+// and as which tokens. It leaves out the loss (train) and the prompt's wording (agent/prompt.c).
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,18 +10,19 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "collect/collect.h"
-#include "collect/trajectories.h"
+#include "agent/trajectories.h"
 #include "env/action.h"
 #include "record/store.h"
 
-// An edit is learned from unless it clearly hurt: 0.5 is no change, and one that is a little worse is
-// as likely noise as a mistake.
+// An edit is learned from unless it clearly hurt: 0.5 is no change, and one that is a little worse
+// is as likely noise as a mistake.
 #define EDIT_REWARD_MIN 0.45
 
 typedef enum { EDIT, UNDO, FINAL, LOOK, SORTS } sort;
 
-// The mix that is aimed at. Editing is what earns reward and what is hard to learn; the other actions
-// are a few fixed lines, which a few samples teach, but without them the model could not do them.
+// The mix that is aimed at. Editing is what earns reward and what is hard to learn; the other
+// actions are a few fixed lines, which a few samples teach, but without them the model could not do
+// them.
 static const struct {
     const char *name;
     double share;
@@ -38,7 +40,7 @@ mla_dataset_options mla_dataset_options_default(void) {
         .prompt = mla_prompt_options_default(), .seed = 1};
 }
 
-// --- candidates ----------------------------------------------------------------------------------------
+// --- candidates ---------------------------------------------------------------------------------
 
 typedef struct {
     const mla_trajectory *trajectory;
@@ -159,7 +161,7 @@ static shelf *pick_sort(task_shelf *t) {
     return best;
 }
 
-// --- samples -------------------------------------------------------------------------------------------
+// --- samples ------------------------------------------------------------------------------------
 
 typedef struct {
     mla_env *env;
@@ -260,7 +262,7 @@ static int take_all(making *m, task_shelf *shelves, size_t n_tasks, mla_err *err
     return rc < 0 ? -1 : 0;
 }
 
-// --- the stage -------------------------------------------------------------------------------------------
+// --- the stage ----------------------------------------------------------------------------------
 
 // In training order: by lot, so that a batch has several tasks and kinds.
 static int write_samples(const mla_steps *samples, const char *path, mla_rng *rng, mla_err *err) {
@@ -275,7 +277,9 @@ static int write_samples(const mla_steps *samples, const char *path, mla_rng *rn
         rc = mla_store_append(lines, &samples->items[order[i]], err);
     }
     mla_lines_close(lines);
-    if (rc == 0 && rename(aside, path) < 0) rc = mla_err_set(err, "%s: cannot be written", path);
+    if (rc == 0 && rename(aside, path) < 0) {
+        rc = mla_err_set(err, "%s: cannot be written: %s", path, strerror(errno));
+    }
     free(aside);
     free(order);
     return rc;
@@ -302,9 +306,9 @@ static int build(mla_run *run, making *m, const mla_trajectories *all, const mla
     free_shelves(shelves, n_tasks);
     if (rc < 0 || mla_stop_wanted()) return rc;
     if (!m->samples.len) {
-        return mla_err_set(err, "%s/expert/steps.jsonl: no step to learn from: of %zu trajectories, "
-                           "%zu samples were longer than max_sample_tokens (%d)", mla_run_dir(run),
-                           all->len, m->too_long, m->options->max_sample_tokens);
+        return mla_err_set(err, "%s/expert/steps.jsonl: no step to learn from: of %zu "
+                           "trajectories, %zu samples were longer than max_sample_tokens (%d)",
+                           mla_run_dir(run), all->len, m->too_long, m->options->max_sample_tokens);
     }
     char *path = mla_run_path(run, "sft/steps.jsonl");
     rc = write_samples(&m->samples, path, &rng, err);

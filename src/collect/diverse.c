@@ -1,5 +1,5 @@
-// Which ideas of a pool to follow: k that are far apart, by farthest-first choice. It leaves out where
-// the vectors come from: collect.c embeds the ideas' texts.
+// Which ideas of a pool to follow: k that are far apart, by farthest-first choice. It leaves out
+// where the vectors come from: collect.c embeds the ideas' texts.
 #include <math.h>
 #include <stdlib.h>
 
@@ -7,7 +7,7 @@
 #include "base/rng.h"
 #include "collect/collect.h"
 
-#define RANDOM_CHOICES 200     // random choices whose mean distance the chosen ones are compared with
+#define RANDOM_CHOICES 200     // random choices that the chosen ones are compared with
 
 // Of unit vectors: 1 - cosine. Rounding must not make a vector nearer to another than to itself.
 static double distance(const float *vectors, size_t dim, size_t a, size_t b) {

@@ -1,7 +1,7 @@
 // The scripted expert: works as a careful engineer does, through the same environment as everybody.
-// It looks first, tries one idea at a time, reads the result, keeps what helped, takes back what hurt
-// or broke, and ends with what it reached. All its choices come from the episode's seed. It leaves out
-// its words (words.c) and its mistakes (mistake.c).
+// It looks first, tries one idea at a time, reads the result, keeps what helped, takes back what
+// hurt or broke, and ends with what it reached. All its choices come from the episode's seed. It
+// leaves out its words (words.c) and its mistakes (mistake.c).
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,7 +78,7 @@ void mla_expert_free(mla_expert *expert) {
     free(expert);
 }
 
-// --- the plan ------------------------------------------------------------------------------------
+// --- the plan -----------------------------------------------------------------------------------
 
 static mla_action_kind draw_look(mla_rng *rng) {
     double at = mla_rng_uniform(rng);
@@ -117,7 +117,7 @@ static const mla_expert_ideas *ideas_of(const mla_expert *expert, const mla_task
     return NULL;
 }
 
-// --- reading the result ----------------------------------------------------------------------------
+// --- reading the result -------------------------------------------------------------------------
 
 static bool better(const mla_task *task, double a, double b) {
     return task->direction * (a - b) > 0;
@@ -158,7 +158,7 @@ static double best_score(const mla_view *view) {
     return best;
 }
 
-// --- actions -----------------------------------------------------------------------------------------
+// --- actions ------------------------------------------------------------------------------------
 
 static void set_action(draft *d, const mla_view *view, mla_action_kind kind) {
     d->action.kind = kind;
@@ -207,13 +207,14 @@ static bool fits(const char *blocks, const char *script) {
         const char *divider = strstr(search, "\n=======");
         if (!divider) return false;
         p = divider;
-        if (divider > search && !has_lines(script, search + 1, (size_t)(divider - search))) return false;
+        size_t len = (size_t)(divider - search);
+        if (len && !has_lines(script, search + 1, len)) return false;
     }
     return true;
 }
 
-// The idea to try next: one that fits the script, unless the expert overlooks that it does not. NULL
-// when there is none.
+// The idea to try next: one that fits the script, unless the expert overlooks that it does not.
+// NULL when there is none.
 static const mla_idea *next_idea(memory *m, const char *script) {
     while (m->next < m->from->n_chosen) {
         const mla_idea *idea = &m->from->ideas->items[m->order[m->next++]];
@@ -270,7 +271,7 @@ static void finish(memory *m, const mla_view *view, draft *d) {
     mla__say_final(&d->thought, &m->rng, m->to_do > 0 && m->next < m->from->n_chosen);
 }
 
-// --- what to do next ---------------------------------------------------------------------------------
+// --- what to do next ----------------------------------------------------------------------------
 
 static void keep(memory *m) {
     char *ids = ids_with(m, m->trying);
@@ -292,7 +293,8 @@ static bool judge(memory *m, const mla_view *view, draft *d) {
     bool changed = strcmp(view->history[view->n_history - 1].state.commit, view->state.commit) != 0;
     bool good = result.verdict == MLA__HELPED || result.verdict == MLA__SAME;
     bool can_undo = view->state.undo[0] && (changed || m->edits > 1);
-    if (result.verdict == MLA__BROKE && m->mistake.wrong && repair(m, view, d, &result)) return true;
+    bool slipped = result.verdict == MLA__BROKE && m->mistake.wrong;
+    if (slipped && repair(m, view, d, &result)) return true;
     mla__mistake_clear(&m->mistake);
     if (good) {
         keep(m);

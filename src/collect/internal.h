@@ -8,7 +8,7 @@
 
 #define MLA__THOUGHT_WORDS 40     // of a thought: a small model has to learn them
 
-// --- words.c: what the expert thinks, in varied wording ------------------------------------------
+// --- words.c: what the expert thinks, in varied wording -----------------------------------------
 
 // What became of the expert's last edit.
 typedef enum {
@@ -41,7 +41,7 @@ void mla__say_final(mla_buf *out, mla_rng *rng, bool tired);
 // The text of the final answer.
 void mla__say_answer(mla_buf *out, const mla_task *task, double best);
 
-// --- mistake.c: a misspelt name, and what puts it right --------------------------------------------
+// --- mistake.c: a misspelt name, and what puts it right -----------------------------------------
 
 typedef struct mla__mistake {
     char *blocks;                // the edit with the mistake in it, owned

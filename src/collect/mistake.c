@@ -1,6 +1,6 @@
 // Mistakes on purpose: now and then the expert misspells a name in its edit, reads the error and
-// repairs it, so that the data set shows how one gets out of a broken script. It leaves out when that
-// happens: expert.c.
+// repairs it, so that the data set shows how one gets out of a broken script. It leaves out when
+// that happens: expert.c.
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +8,7 @@
 #include "base/mem.h"
 #include "collect/internal.h"
 
-#define NAME_MIN 6             // letters of a name that is misspelt: a shorter one looks like another
+#define NAME_MIN 6             // letters of a name to misspell: a shorter one looks like another
 
 typedef struct {
     const char *line;          // in the blocks

@@ -1,5 +1,5 @@
-// What the expert thinks, in words: a few wordings of each sentence, chosen by seed, short enough for
-// a small model to learn. It leaves out what the expert does: expert.c.
+// What the expert thinks, in words: a few wordings of each sentence, chosen by seed, short enough
+// for a small model to learn. It leaves out what the expert does: expert.c.
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -202,8 +202,10 @@ static char *unix_lines(const char *reply, size_t len) {
     char *copy = mla_alloc(len + 1, 1);
     size_t n = 0;
     for (size_t i = 0; i < len; i++) {
-        if (reply[i] != '\r' || reply[i + 1] != '\n') copy[n++] = reply[i];
+        while (reply[i] == '\n' && n && copy[n - 1] == '\r') n--;
+        copy[n++] = reply[i];
     }
+    copy[n] = '\0';
     return copy;
 }
 

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "env/internal.h"
 
+#define WIDTH 7            // of a block's marks
 #define WHY_LINES 6        // lines of the script shown for a SEARCH text that is not there
 #define NEAR_LINES 8       // lines of it compared to find them
 #define LINE_SHOWN 120     // bytes of a shown line
@@ -46,7 +47,7 @@ int mla__block_read(const char **at, mla__block *out, const char **fault) {
     size_t width = marker(*at, '<', "SEARCH");
     MLA_ASSERT(width);
     const char *p = next_line(*at);
-    *out = (mla__block){.search.at = p};
+    *out = (mla__block){.search.at = p, .width = width};
     // The divider is as wide as the opening marker, so that a row of "=====" can be searched for.
     while (*p && marker(p, '=', "") != width) {
         if (mla__block_opens(p) || marker(p, '>', "REPLACE")) break;
@@ -72,12 +73,21 @@ int mla__block_read(const char **at, mla__block *out, const char **fault) {
     return 0;
 }
 
+// The width at which no line of the SEARCH text is a divider.
+static int safe_width(const mla__block *block) {
+    const char *end = block->search.at + block->search.len;
+    for (const char *p = block->search.at; p < end; p = next_line(p))
+        if (marker(p, '=', "") == WIDTH) return (int)block->width;
+    return WIDTH;
+}
+
 void mla__block_write(mla_buf *out, const mla__block *block) {
-    mla_buf_puts(out, "<<<<<<< SEARCH\n");
+    int n = safe_width(block);
+    mla_buf_printf(out, "%.*s SEARCH\n", n, "<<<<<<<<<");
     mla_buf_append(out, block->search.at, block->search.len);
-    mla_buf_puts(out, "=======\n");
+    mla_buf_printf(out, "%.*s\n", n, "=========");
     mla_buf_append(out, block->replace.at, block->replace.len);
-    mla_buf_puts(out, ">>>>>>> REPLACE\n");
+    mla_buf_printf(out, "%.*s REPLACE\n", n, ">>>>>>>>>");
 }
 
 // --- matching ----------------------------------------------------------------------------------

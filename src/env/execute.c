@@ -27,21 +27,11 @@
 #define SETUP_SECONDS 20.0     // from the request to the script
 #define END_SECONDS 20.0       // from its end to the last process gone
 #define DISK_MB 1024           // what a run may keep in its workspace
-#define DISK_ENTRIES 20000
+#define DISK_ENTRIES 10000
 #define FILE_MB 512
 #define PROCESSES 256          // threads count too
 #define OPEN_FILES 1024
 #define TMP_INODES 20000
-
-struct mla_runner {
-    mla__python python;
-    char *data_root;           // resolved; NULL when there is none
-    char *folder, *workspace;  // on the host
-    int dir;                   // the workspace
-    int index;
-    mla__warm warm;
-    size_t replaced;
-};
 
 typedef enum { RUN_SETUP, RUN_SCRIPT, RUN_ENDING, RUN_GONE, RUN_BROKEN } run_phase;
 
@@ -61,102 +51,6 @@ typedef struct run {           // one attempt
     mla_outcome ended_by;      // OK, or why we ended it
     char why[300];             // what broke
 } run;
-
-// ---- the runner ------------------------------------------------------------------------------
-
-static int warm_up(mla_runner *runner, mla_err *err) {
-    return mla__warm_start(&runner->warm, &runner->python, runner->data_root, runner->workspace,
-                           err);
-}
-
-static int make_folder(mla_runner *runner, mla_err *err) {
-    const char *tmp = getenv("TMPDIR");
-    runner->folder = mla_format("%s/mlagent-run-XXXXXX", tmp && *tmp == '/' ? tmp : "/tmp");
-    if (!mkdtemp(runner->folder)) {
-        mla_err_set(err, "cannot make a folder for runs at %s: %s", runner->folder,
-                    strerror(errno));
-        free(runner->folder);
-        runner->folder = NULL;
-        return -1;
-    }
-    runner->workspace = mla_fs_join(runner->folder, "workspace");
-    if (mkdir(runner->workspace, 0700) == 0) {
-        runner->dir = open(runner->workspace, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    }
-    if (runner->dir >= 0) return 0;
-    return mla_err_set(err, "cannot make %s: %s", runner->workspace, strerror(errno));
-}
-
-// The interpreter's folders are visible in the sandbox: data in them, and answers beside it, too.
-static int resolve_data(mla_runner *runner, const char *data_root, mla_err *err) {
-    if (!data_root) return 0;
-    runner->data_root = realpath(data_root, NULL);
-    if (!runner->data_root) {
-        return mla_err_set(err, "cannot find the tasks' data at %s: %s", data_root,
-                           strerror(errno));
-    }
-    const char *seen[] = {"/usr", runner->python.prefix, runner->python.base_prefix};
-    for (size_t i = 0; i < MLA_COUNT(seen); i++) {
-        size_t n = strlen(seen[i]);
-        if (strncmp(runner->data_root, seen[i], n) == 0 && runner->data_root[n] == '/') {
-            return mla_err_set(err, "%s lies below %s, which scripts can read: keep data and "
-                                    "answers elsewhere (MLAGENT_HOME)", data_root, seen[i]);
-        }
-    }
-    return 0;
-}
-
-mla_runner *mla__runner_create(const mla_runner_options *options, mla_err *err) {
-    mla_runner *runner = MLA_NEW(mla_runner);
-    runner->dir = -1;
-    runner->index = options->index;
-    runner->warm.sandbox = (mla__sandbox){.pid = -1, .control = -1, .log = -1};
-    if (mla__python_find(&runner->python, options->python, err) < 0 ||
-        resolve_data(runner, options->data_root, err) < 0 || make_folder(runner, err) < 0 ||
-        mla__folder_chown(runner->dir, mla__sandbox_identity(), err) < 0 ||
-        warm_up(runner, err) < 0) {
-        mla__runner_free(runner);
-        return NULL;
-    }
-    return runner;
-}
-
-void mla__runner_free(mla_runner *runner) {
-    if (!runner) return;
-    mla__warm_stop(&runner->warm);
-    mla_err err = {0};
-    if (runner->dir >= 0) {
-        if (mla__folder_empty(runner->dir, &err) < 0) mla_warn("%s", err.text);
-        close(runner->dir);
-        rmdir(runner->workspace);
-    }
-    if (runner->folder) rmdir(runner->folder);
-    mla__python_clear(&runner->python);
-    free(runner->data_root);
-    free(runner->folder);
-    free(runner->workspace);
-    free(runner);
-}
-
-const char *mla__runner_workspace(mla_runner *runner, mla_err *err) {
-    return mla__folder_empty(runner->dir, err) < 0 ? NULL : runner->workspace;
-}
-
-size_t mla__runner_replaced(const mla_runner *runner) {
-    return runner->replaced;
-}
-
-const char *mla__runner_versions(const mla_runner *runner) {
-    return runner->warm.versions ? runner->warm.versions : "";
-}
-
-void mla__run_result_clear(mla_run_result *result) {
-    free(result->error_type);
-    free(result->out);
-    free(result->err);
-    free(result->submission);
-    *result = (mla_run_result){0};
-}
 
 // ---- before ----------------------------------------------------------------------------------
 
@@ -194,8 +88,8 @@ static int prepare_workspace(mla_runner *runner, const mla_run_request *request,
                                strerror(errno));
         }
     }
-    if (geteuid() != 0) return 0;
-    return mla__folder_chown(runner->dir, mla__sandbox_identity(), err);
+    if (runner->runs_as.uid == geteuid()) return 0;
+    return mla__folder_chown(runner->dir, runner->runs_as, err);
 }
 
 static json_t *describe(const mla_runner *runner, const mla_run_request *request,
@@ -415,9 +309,8 @@ static int start(run *r, mla_err *err) {
     return rc;
 }
 
-// 0: done; 1: the sandbox broke before the script began; 2: after; -1: error.
-static int attempt(mla_runner *runner, const mla_run_request *request, mla_run_result *result,
-                   mla_err *err) {
+int mla__attempt(mla_runner *runner, const mla_run_request *request, mla_run_result *result,
+                 mla_err *err) {
     run r = {.request = request, .result = result, .runner = runner, .out = -1, .err = -1,
              .pidfd = -1};
     if (start(&r, err) < 0) return -1;
@@ -428,7 +321,6 @@ static int attempt(mla_runner *runner, const mla_run_request *request, mla_run_r
     if (r.phase == RUN_GONE) {
         finish(&r);
     } else {
-        mla_warn("worker %d: %s; its sandbox is replaced", runner->index, r.why);
         mla_err_set(err, "%s", r.why);
         mla__warm_stop(&runner->warm);     // ends what is left of the run
         rc = r.begun ? 2 : 1;
@@ -444,7 +336,7 @@ static int attempt(mla_runner *runner, const mla_run_request *request, mla_run_r
 static int replace_if_gone(mla_runner *runner, mla_err *err) {
     if (runner->warm.sandbox.pid > 0) return 0;
     runner->replaced++;
-    return warm_up(runner, err);
+    return mla__runner_warm_up(runner, err);
 }
 
 int mla__runner_run(mla_runner *runner, const mla_run_request *request, mla_run_result *result,
@@ -453,8 +345,9 @@ int mla__runner_run(mla_runner *runner, const mla_run_request *request, mla_run_
     if (check_script(request->script, err) < 0) return -1;
     for (int tries = 0; tries < 2; tries++) {
         if (replace_if_gone(runner, err) < 0) return -1;
-        int rc = attempt(runner, request, result, err);
+        int rc = mla__attempt(runner, request, result, err);
         if (rc <= 0) return rc;
+        mla_warn("worker %d: %s; its sandbox is replaced", runner->index, err ? err->text : "");
         mla__run_result_clear(result);
         result->outcome = MLA_OUTCOME_SANDBOX_FAILED;
         if (rc == 2) break;
@@ -463,4 +356,12 @@ int mla__runner_run(mla_runner *runner, const mla_run_request *request, mla_run_
     result->out = mla_strdup("");
     result->err = mla_strdup("");
     return replace_if_gone(runner, err);
+}
+
+void mla__run_result_clear(mla_run_result *result) {
+    free(result->error_type);
+    free(result->out);
+    free(result->err);
+    free(result->submission);
+    *result = (mla_run_result){0};
 }

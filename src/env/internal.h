@@ -35,6 +35,7 @@ typedef struct mla__slice {
 
 typedef struct mla__block {
     mla__slice search, replace;               // whole lines, each with its newline
+    size_t width;                             // of its marks as written
 } mla__block;
 
 // Whether the line at `line` opens a block.
@@ -42,6 +43,7 @@ bool mla__block_opens(const char *line);
 // Reads the block that opens at *at and moves *at behind it. -1 and a static `fault` when it is cut
 // short.
 int mla__block_read(const char **at, mla__block *out, const char **fault);
+// Appends it with marks seven wide, unless its text has a line that would be taken for one.
 void mla__block_write(mla_buf *out, const mla__block *block);
 // `text` with all blocks applied in order, or NULL with `why` for the agent; all or nothing. Caller
 // frees; `*n_blocks` is their number.

@@ -54,9 +54,22 @@ typedef struct start_report {
     char step[28];
 } start_report;
 
+// Whether this process may become nobody: root in a container of one user only may not, and need
+// not, since outside it is an ordinary user.
+static bool has_nobody(void) {
+    FILE *map = fopen("/proc/self/uid_map", "re");
+    unsigned long first, outside, count;
+    bool found = false;
+    while (map && fscanf(map, "%lu %lu %lu", &first, &outside, &count) == 3) {
+        found |= first <= NOBODY && NOBODY - first < count;
+    }
+    if (map) fclose(map);
+    return found;
+}
+
 mla__identity mla__sandbox_identity(void) {
-    bool root = geteuid() == 0;
-    return (mla__identity){root ? NOBODY : geteuid(), root ? NOBODY : getegid()};
+    if (geteuid() == 0 && has_nobody()) return (mla__identity){NOBODY, NOBODY};
+    return (mla__identity){geteuid(), getegid()};
 }
 
 // ---- the interpreter -------------------------------------------------------------------------
@@ -196,7 +209,7 @@ static void add_interpreter(plan *p, const mla__python *python) {
 
 static void plan_make(plan *p, const mla__python *python, const char *data_root,
                       const char *workspace, const char *code) {
-    p->root = geteuid() == 0;
+    p->root = mla__sandbox_identity().uid != geteuid();
     add_all(p, (const char *const[]){
                    "bwrap", "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-net",
                    "--unshare-uts", "--unshare-cgroup-try", "--uid", "1000", "--gid", "1000",

@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/json.h"
+#include "env/runner.h"
 
 // ---- seccomp.c: a filter as BPF bytes; `strict` is the scripts' one. `out` is initialised here.
 MLA_MUST_USE int mla__seccomp_build(bool strict, mla_buf *out, mla_err *err);
@@ -94,5 +95,24 @@ void mla__capture_clear(mla__capture *capture);
 // Reads what is there: 1 when more may come, 0 at the end of the stream.
 int mla__capture_read(mla__capture *capture, int fd);
 char *mla__capture_text(const mla__capture *capture);   // valid UTF-8 without NULs; caller frees
+
+// ---- runner.c, execute.c: the runner and one try at a run
+struct mla_runner {
+    mla__python python;
+    char *data_root;           // resolved; NULL when there is none
+    char *folder, *workspace;  // on the host
+    int dir;                   // the workspace
+    int lock;                  // on `folder`, for as long as the runner lives
+    mla__identity runs_as;
+    int index;
+    mla__warm warm;
+    size_t replaced;
+};
+
+MLA_MUST_USE int mla__runner_warm_up(mla_runner *runner, mla_err *err);
+// 0: done; 1: the sandbox broke before the script began, 2: after; -1: a wrong request. When it
+// broke, `err` says how and the warm Python is stopped.
+MLA_MUST_USE int mla__attempt(mla_runner *runner, const mla_run_request *request,
+                              mla_run_result *result, mla_err *err);
 
 #endif

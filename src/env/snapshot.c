@@ -122,15 +122,19 @@ static void read_message(const char *message, mla__snapshot *out) {
 
 static int write_tree(git_repository *repo, const mla__files *files, git_oid *out) {
     git_treebuilder *builder = NULL;
+    git_odb *odb = NULL;
     int rc = git_treebuilder_new(&builder, repo, NULL);
+    if (rc == 0) rc = git_repository_odb(&odb, repo);
     for (size_t i = 0; i < files->len && rc == 0; i++) {
         const mla__file *file = &files->items[i];
         git_oid blob;
-        rc = git_blob_create_from_buffer(&blob, repo, file->bytes, file->len);
+        // Not git_blob_create_from_buffer: it writes and syncs what is there already.
+        rc = git_odb_write(&blob, odb, file->bytes, file->len, GIT_OBJECT_BLOB);
         if (rc == 0) rc = git_treebuilder_insert(NULL, builder, file->name, &blob,
                                                  GIT_FILEMODE_BLOB);
     }
     if (rc == 0) rc = git_treebuilder_write(out, builder);
+    git_odb_free(odb);
     git_treebuilder_free(builder);
     return rc;
 }

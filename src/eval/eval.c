@@ -17,12 +17,12 @@ static int check_options(const mla_eval_options *o, const char *model, size_t n_
                          mla_err *err) {
     if (!n_tasks) return mla_err_set(err, "eval: no task to evaluate on");
     if (!*model || strchr(model, '/') || *model == '.') {
-        return mla_err_set(err, "eval: \"%s\" cannot be a model's name: it names a folder below eval/",
-                           model);
+        return mla_err_set(err, "eval: \"%s\" cannot be a model's name: it names a folder below "
+                           "eval/", model);
     }
     if (o->trajectories < 1 || o->max_steps < 1 || o->max_new < 1 || o->temperature < 0) {
-        return mla_err_set(err, "eval: trajectories (%d), steps (%d) and tokens of a reply (%d) must "
-                           "be at least 1, the temperature (%g) at least 0", o->trajectories,
+        return mla_err_set(err, "eval: trajectories (%d), steps (%d) and tokens of a reply (%d) "
+                           "must be at least 1, the temperature (%g) at least 0", o->trajectories,
                            o->max_steps, o->max_new, (double)o->temperature);
     }
     return 0;

@@ -23,12 +23,13 @@ MLA_MUST_USE int mla_eval_run(mla_run *run, mla_agent *agent, mla_policy *policy
                               const mla_task *const *tasks, size_t n_tasks,
                               const mla_eval_options *options, mla_err *err);
 
-// Valid rate: the share of steps whose outcome is of the class done or corner, that is, which did what
-// they say or failed by no fault of the model. Improved share: that of steps with a reward above 0.5.
+// Valid rate: the share of steps whose outcome is of the class done or corner, that is, which did
+// what they say or failed by no fault of the model. Improved share: that of steps with a reward
+// above 0.5.
 //
-// Reads eval/*/steps.jsonl and writes eval/table.json (docs/formats.md). A trajectory's score is the
-// private score of the state that its public score chose as best; where nothing ran well it is the
-// starter's. Gain: direction * (score - m_init) / |m_best - m_init|, all of the private half.
+// Reads eval/*/steps.jsonl and writes eval/table.json (docs/formats.md). A trajectory's score is
+// the private score of the state that its public score chose as best; where nothing ran well it is
+// the starter's. Gain: direction * (score - m_init) / |m_best - m_init|, all of the private half.
 MLA_MUST_USE int mla_eval_table(mla_run *run, const mla_task *const *tasks, size_t n_tasks,
                                 const char *note, mla_err *err);
 

@@ -2,10 +2,10 @@
 #ifndef MLA_EVAL_INTERNAL_H
 #define MLA_EVAL_INTERNAL_H
 
-#include "collect/trajectories.h"
+#include "agent/trajectories.h"
 #include "eval/eval.h"
 
-// --- stats.c -----------------------------------------------------------------------------------------
+// --- stats.c ------------------------------------------------------------------------------------
 
 double mla__mean(const double *values, size_t n);             // NaN when n is 0
 double mla__sem(const double *values, size_t n);              // of the mean; NaN when n is below 2

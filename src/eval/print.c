@@ -1,5 +1,5 @@
-// The evaluation table as text: aligned columns, a mean for each model and split, the note. Computes
-// nothing but those means.
+// The evaluation table as text: aligned columns, a mean for each model and split, the note.
+// Computes nothing but those means.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,7 +64,9 @@ static double number_of(const json_t *row, const char *key) {
 static void put_row(lines *all, const json_t *row) {
     static const char *const texts[TEXT_COLUMNS] = {"model", "task", "split", "metric"};
     line *l = push_line(all);
-    for (int c = 0; c < TEXT_COLUMNS; c++) put_text(l->cells[c], mla_json_get_text(row, texts[c], "?"));
+    for (int c = 0; c < TEXT_COLUMNS; c++) {
+        put_text(l->cells[c], mla_json_get_text(row, texts[c], "?"));
+    }
     snprintf(l->cells[4], CELL, "%lld", mla_json_get_int(row, "trajectories", 0));
     put_share(l->cells[5], number_of(row, "valid_rate"));
     put_share(l->cells[6], number_of(row, "improved_share"));
@@ -142,7 +144,9 @@ int mla_eval_print(const mla_run *run, FILE *out, mla_err *err) {
     json_t *table = mla_json_read_file(path, TABLE_MAX_BYTES, err);
     const json_t *rows = json_object_get(table, "rows");
     int rc = table ? 0 : mla_err_wrap(err, "no evaluation to print");
-    if (table && !json_is_array(rows)) rc = mla_err_set(err, "%s: has no rows; evaluate again", path);
+    if (table && !json_is_array(rows)) {
+        rc = mla_err_set(err, "%s: has no rows; evaluate again", path);
+    }
     if (rc == 0) {
         lines all = {0};
         put_headings(&all);

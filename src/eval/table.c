@@ -1,5 +1,5 @@
-// The table of an evaluation: one row for each model and task, as JSON. It leaves out how a trajectory
-// becomes a score (stats.c) and how a table is shown (print.c).
+// The table of an evaluation: one row for each model and task, as JSON. It leaves out how a
+// trajectory becomes a score (stats.c) and how a table is shown (print.c).
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +12,7 @@
 // The pipeline's models in its order; others follow by name.
 static const char *const model_order[] = {"untrained", "sft", "rl"};
 
-// --- a row -----------------------------------------------------------------------------------------------
+// --- a row --------------------------------------------------------------------------------------
 
 typedef struct {
     size_t steps, valid, improved;
@@ -78,7 +78,7 @@ static json_t *row_json(const tally *t, const char *model, const mla_task *task)
     return row;
 }
 
-// --- the table ---------------------------------------------------------------------------------------------
+// --- the table ----------------------------------------------------------------------------------
 
 static int add_model(json_t *rows, const mla_run *run, const char *model,
                      const mla_task *const *tasks, size_t n_tasks, mla_err *err) {

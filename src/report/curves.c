@@ -159,9 +159,9 @@ void mla__section_rl(mla_buf *out, const mla__folder *folder) {
     }
     double seconds = sum_column(lines, "seconds"), execute = sum_column(lines, "execute_seconds");
     double wait = sum_column(lines, "wait_seconds");
-    mla_buf_printf(out, "<p>%zu iterations in %s. Scripts ran for %s in all, most of it while "
-                        "other actions were being sampled; %s was spent waiting for them. A reward "
-                        "of 0.5 means a valid action that changes nothing.</p>\n",
+    mla_buf_printf(out, "<p>%zu iterations in %s. Scripts ran for %s in all, several at once and "
+                        "beside the sampling; %s was spent waiting for them. A reward of 0.5 means "
+                        "a valid action that changes nothing.</p>\n",
                    json_array_size(lines), mla__fmt_seconds(seconds).text,
                    mla__fmt_seconds(execute).text, mla__fmt_seconds(wait).text);
     mla_buf_puts(out, "<div class=\"charts\">\n");
@@ -186,7 +186,7 @@ void mla__section_sft(mla_buf *out, const mla__folder *folder) {
     mla_buf_printf(out, "<p>%zu steps in %s; %s tokens went through the network, %s of them with a "
                         "loss (the expert's actions).</p>\n", n,
                    mla__fmt_seconds(sum_column(lines, "seconds")).text,
-                   mla__fmt_tick(seen, 1).text, mla__fmt_tick(sum_column(lines, "tokens"), 1).text);
+                   mla__fmt_count(seen).text, mla__fmt_count(sum_column(lines, "tokens")).text);
     mla_buf_puts(out, "<div class=\"charts\">\n");
     draw(out, lines, "step",
          (mla__chart){.title = "Loss on action tokens", .x_label = "step",

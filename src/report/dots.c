@@ -5,8 +5,8 @@
 #include "base/mem.h"
 #include "report/internal.h"
 
-#define WIDTH 960
-#define LEFT 190
+#define WIDTH 640
+#define LEFT 140
 #define RIGHT 20
 #define TOP 8
 #define DOT_HEIGHT 13

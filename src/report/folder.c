@@ -202,7 +202,7 @@ static int read_all(mla__folder *out, const char *dir, mla_err *err) {
     return choose_trajectory(out, dir, err);
 }
 
-int mla__folder_read(mla__folder *out, const char *run_dir, mla_err *err) {
+int mla__report_read(mla__folder *out, const char *run_dir, mla_err *err) {
     *out = (mla__folder){0};
     if (!mla_fs_is_dir(run_dir)) return mla_err_set(err, "%s: no such run folder", run_dir);
     out->name = last_component(run_dir);

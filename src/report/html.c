@@ -49,7 +49,8 @@ static mla__number with_minus(const char *text) {
 mla__number mla__fmt_score(double value) {
     char text[40];
     if (!isfinite(value)) return dash;
-    snprintf(text, sizeof text, "%.4g", value);
+    bool plain = value == 0 || (fabs(value) >= 0.001 && fabs(value) < 1000);
+    snprintf(text, sizeof text, plain ? "%#.4g" : fabs(value) < 1e7 ? "%.6g" : "%.3g", value);
     return with_minus(text);
 }
 
@@ -76,6 +77,19 @@ mla__number mla__fmt_seconds(double value) {
     else if (s < 3600) snprintf(n.text, sizeof n.text, "%ld\xC2\xA0min %02ld\xC2\xA0s", s / 60,
                                 s % 60);
     else snprintf(n.text, sizeof n.text, "%ld\xC2\xA0h %02ld\xC2\xA0min", s / 3600, s / 60 % 60);
+    return n;
+}
+
+mla__number mla__fmt_count(double value) {
+    char digits[24];
+    mla__number n;
+    size_t at = 0;
+    if (!isfinite(value) || fabs(value) > 1e15) return dash;
+    int len = snprintf(digits, sizeof digits, "%.0f", fabs(value));
+    for (int i = 0; i < len; i++) {
+        const char *gap = i && (len - i) % 3 == 0 ? "\xE2\x80\xAF" : "";     // a narrow space
+        at += (size_t)snprintf(n.text + at, sizeof n.text - at, "%s%c", gap, digits[i]);
+    }
     return n;
 }
 

@@ -30,7 +30,7 @@ typedef struct mla__folder {
     const char *shown_from;        // "rl", "sft" or "expert"; NULL when there is none
 } mla__folder;
 
-MLA_MUST_USE int mla__folder_read(mla__folder *out, const char *run_dir, mla_err *err);
+MLA_MUST_USE int mla__report_read(mla__folder *out, const char *run_dir, mla_err *err);
 void mla__folder_clear(mla__folder *folder);
 
 // ---- text (html.c) ------------------------------------------------------------------------------
@@ -48,13 +48,14 @@ mla__number mla__fmt_score(double value);              // 4 significant digits; 
 mla__number mla__fmt_signed(double value);             // +0.123
 mla__number mla__fmt_share(double value);              // 0.456 is 46 %
 mla__number mla__fmt_seconds(double value);            // 3.2 s, 4 min 05 s, 2 h 07 min
+mla__number mla__fmt_count(double value);              // 1 234 567
 mla__number mla__fmt_tick(double value, double step);  // as many decimals as the step needs
 
 // ---- charts: inline SVG (svg.c, bars.c, dots.c) -------------------------------------------------
 
 typedef struct mla__series {
     const char *name;
-    const double *y;               // [n]; NaN leaves a gap
+    const double *y;               // [n]; NaN was not measured
     const double *low, *high;      // [n], a band around it; NULL: none
 } mla__series;
 

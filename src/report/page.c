@@ -32,7 +32,7 @@ static void write_page(mla_buf *out, const mla__folder *folder) {
 
 int mla_report_write(const char *run_dir, const char *out_path, mla_err *err) {
     mla__folder folder;
-    if (mla__folder_read(&folder, run_dir, err) < 0) return -1;
+    if (mla__report_read(&folder, run_dir, err) < 0) return -1;
     mla_buf page;
     mla_buf_init(&page, PAGE_MAX_BYTES);
     write_page(&page, &folder);

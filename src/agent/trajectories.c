@@ -1,6 +1,7 @@
 // Files of whole trajectories: reading, mending and filling them. It leaves out who acts.
-#include "collect/trajectories.h"
+#include "agent/trajectories.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +12,7 @@
 #include "base/rng.h"
 #include "record/store.h"
 
-// --- reading -----------------------------------------------------------------------------------------
+// --- reading ------------------------------------------------------------------------------------
 
 static int by_place(const void *a, const void *b) {
     const mla_step *p = a, *q = b;
@@ -90,7 +91,7 @@ bool mla_trajectories_has(const mla_trajectories *all, const char *name) {
     return false;
 }
 
-// --- mending -----------------------------------------------------------------------------------------
+// --- mending ------------------------------------------------------------------------------------
 
 static int append_steps(mla_lines *lines, const mla_step *steps, size_t n, mla_err *err) {
     for (size_t i = 0; i < n; i++) {
@@ -115,14 +116,15 @@ static int mend(const mla_trajectories *all, const char *path, mla_err *err) {
     remove(aside);
     int rc = write_whole(all, aside, err);
     if (rc == 0 && rename(aside, path) < 0) {
-        rc = mla_err_set(err, "%s: cannot be written anew without its unfinished trajectories", path);
+        rc = mla_err_set(err, "%s: cannot be replaced by its whole trajectories: %s", path,
+                         strerror(errno));
     }
     free(aside);
     if (rc == 0) mla_info("%s: %zu unfinished trajectories dropped", path, all->torn);
     return rc;
 }
 
-// --- filling -----------------------------------------------------------------------------------------
+// --- filling ------------------------------------------------------------------------------------
 
 typedef struct {
     const mla_fill *fill;

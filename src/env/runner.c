@@ -1,0 +1,164 @@
+// A runner's life: its folder on the host, its sandbox, the probe that shows whether runs work
+// here, and the end of it all. Leaves out: what a run is (execute.c).
+#include "env/runner.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "env/sandbox.h"
+
+#define FOLDER_PREFIX "mlagent-runner-"
+#define YOUNG_SECONDS 60       // a folder may be about to be locked by its maker
+
+static const char *temporary(void) {
+    const char *tmp = getenv("TMPDIR");
+    return tmp && *tmp == '/' ? tmp : "/tmp";
+}
+
+// A program that was killed leaves its folder; the lock on it is free then.
+static void sweep_one(int tmp, const char *name) {
+    int dir = openat(tmp, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    struct stat st;
+    if (dir >= 0 && fstat(dir, &st) == 0 && st.st_uid == geteuid() &&
+        time(NULL) - st.st_mtime > YOUNG_SECONDS && flock(dir, LOCK_EX | LOCK_NB) == 0) {
+        mla_err err = {0};
+        if (mla__folder_remove(tmp, name, &err) < 0) mla_debug("%s", err.text);
+    }
+    if (dir >= 0) close(dir);
+}
+
+static void sweep(void) {
+    DIR *tmp = opendir(temporary());
+    const struct dirent *entry;
+    while (tmp && (entry = readdir(tmp))) {
+        if (strncmp(entry->d_name, FOLDER_PREFIX, sizeof FOLDER_PREFIX - 1) == 0) {
+            sweep_one(dirfd(tmp), entry->d_name);
+        }
+    }
+    if (tmp) closedir(tmp);
+}
+
+static int make_folder(mla_runner *runner, mla_err *err) {
+    runner->folder = mla_format("%s/" FOLDER_PREFIX "XXXXXX", temporary());
+    if (!mkdtemp(runner->folder)) {
+        mla_err_set(err, "cannot make a folder for runs at %s: %s", runner->folder,
+                    strerror(errno));
+        free(runner->folder);
+        runner->folder = NULL;
+        return -1;
+    }
+    runner->lock = open(runner->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (runner->lock < 0 || flock(runner->lock, LOCK_EX | LOCK_NB) < 0) {
+        return mla_err_set(err, "cannot lock %s: %s", runner->folder, strerror(errno));
+    }
+    runner->workspace = mla_fs_join(runner->folder, "workspace");
+    if (mkdir(runner->workspace, 0700) == 0) {
+        runner->dir = open(runner->workspace, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    }
+    if (runner->dir >= 0) return 0;
+    return mla_err_set(err, "cannot make %s: %s", runner->workspace, strerror(errno));
+}
+
+// The interpreter's folders are visible in the sandbox: data in them, and answers beside it, too.
+static int resolve_data(mla_runner *runner, const char *data_root, mla_err *err) {
+    if (!data_root) return 0;
+    runner->data_root = realpath(data_root, NULL);
+    if (!runner->data_root) {
+        return mla_err_set(err, "cannot find the tasks' data at %s: %s", data_root,
+                           strerror(errno));
+    }
+    const char *seen[] = {"/usr", runner->python.prefix, runner->python.base_prefix};
+    for (size_t i = 0; i < MLA_COUNT(seen); i++) {
+        size_t n = strlen(seen[i]);
+        if (strncmp(runner->data_root, seen[i], n) == 0 && runner->data_root[n] == '/') {
+            return mla_err_set(err, "%s lies below %s, which scripts can read: keep data and "
+                                    "answers elsewhere (MLAGENT_HOME)", data_root, seen[i]);
+        }
+    }
+    return 0;
+}
+
+int mla__runner_warm_up(mla_runner *runner, mla_err *err) {
+    return mla__warm_start(&runner->warm, &runner->python, runner->data_root, runner->workspace,
+                           err);
+}
+
+// A run that does nothing, to learn now and not from every run that namespaces inside of
+// namespaces are not allowed.
+static int probe(mla_runner *runner, mla_err *err) {
+    mla_run_request request = {.script = "probe.py", .seconds = 60, .memory_mb = 4096};
+    mla_run_result result = {0};
+    char *path = mla_fs_join(runner->workspace, request.script);
+    int rc = mla_fs_write(path, "pass\n", 5, err);
+    free(path);
+    if (rc < 0) return -1;
+    rc = mla__attempt(runner, &request, &result, err);
+    if (rc > 0) {
+        mla_err_wrap(err, "the sandbox starts, but no run in it does (a run takes namespaces of "
+                          "its own: the machine or container must allow nested ones)");
+    } else if (rc == 0 && result.outcome != MLA_OUTCOME_OK) {
+        rc = mla_err_set(err, "a script that does nothing ends in the sandbox with \"%s\" (%s): "
+                              "run scripts/setup", mla_outcome_name(result.outcome),
+                         result.error_type ? result.error_type : "no exception");
+    }
+    mla__run_result_clear(&result);
+    return rc == 0 ? 0 : -1;
+}
+
+mla_runner *mla__runner_create(const mla_runner_options *options, mla_err *err) {
+    sweep();
+    mla_runner *runner = MLA_NEW(mla_runner);
+    runner->dir = runner->lock = -1;
+    runner->index = options->index;
+    runner->runs_as = mla__sandbox_identity();
+    runner->warm.sandbox = (mla__sandbox){.pid = -1, .control = -1, .log = -1};
+    if (mla__python_find(&runner->python, options->python, err) < 0 ||
+        resolve_data(runner, options->data_root, err) < 0 || make_folder(runner, err) < 0 ||
+        mla__folder_chown(runner->dir, runner->runs_as, err) < 0 ||
+        mla__runner_warm_up(runner, err) < 0 || probe(runner, err) < 0) {
+        mla__runner_free(runner);
+        return NULL;
+    }
+    return runner;
+}
+
+void mla__runner_free(mla_runner *runner) {
+    if (!runner) return;
+    mla__warm_stop(&runner->warm);
+    mla_err err = {0};
+    if (runner->dir >= 0) {
+        if (mla__folder_empty(runner->dir, &err) < 0) mla_warn("%s", err.text);
+        close(runner->dir);
+        rmdir(runner->workspace);
+    }
+    if (runner->folder) rmdir(runner->folder);
+    if (runner->lock >= 0) close(runner->lock);
+    mla__python_clear(&runner->python);
+    free(runner->data_root);
+    free(runner->folder);
+    free(runner->workspace);
+    free(runner);
+}
+
+const char *mla__runner_workspace(mla_runner *runner, mla_err *err) {
+    return mla__folder_empty(runner->dir, err) < 0 ? NULL : runner->workspace;
+}
+
+size_t mla__runner_replaced(const mla_runner *runner) {
+    return runner->replaced;
+}
+
+const char *mla__runner_versions(const mla_runner *runner) {
+    return runner->warm.versions ? runner->warm.versions : "";
+}
