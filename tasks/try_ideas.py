@@ -158,7 +158,8 @@ def summarise(rows):
     both = sum(1 for _, gain, _ in rows if min(gain.values()) > HELPS)
     help_, hurt = sum(g > HELPS for g in gains), sum(g < -HELPS for g in gains)
     print(f"\n{len(rows)} ideas run: {help_} help on the public half, {both} on both, "
-          f"{len(rows) - help_ - hurt} change nothing, {hurt} hurt; median {statistics.median(s for _, _, s in rows):.2f} s, "
+          f"{len(rows) - help_ - hurt} change nothing, {hurt} hurt; "
+          f"median {statistics.median(s for _, _, s in rows):.2f} s, "
           f"slowest {max(s for _, _, s in rows):.2f} s")
     for family in sorted({f for f, _, _ in rows}):
         own = [g["public"] for f, g, _ in rows if f == family]

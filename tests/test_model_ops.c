@@ -237,6 +237,7 @@ typedef struct attention_case {
     mla_kv *kv;
     mla__span span;
     mla__attention a;
+    mla__arena arena;
     int token[4 * MLA__PAGE];
     float qkv[T * QKV], q[T * WIDTH], out[T * WIDTH], lse[T * HEADS];
 } attention_case;
@@ -284,7 +285,7 @@ static void test_attention(void **state)
     assert_int_equal(mla__kv_reserve(c->kv, seq, T), 0);
     c->span = (mla__span){ 0, T, 0, c->kv->seqs[seq].pages };
     c->a = (mla__attention){ .model = c->model, .kv = c->kv, .spans = &c->span, .n_spans = 1,
-                             .rows = T };
+                             .rows = T, .arena = &c->arena };
     for (size_t i = 0; i < MLA_COUNT(c->token); i++) c->token[i] = -1;
     fill_noise(c->qkv, T * QKV, 16);
     float *w = MLA_NEW_ARRAY(float, T * WIDTH), *d = MLA_NEW_ARRAY(float, T * QKV);
@@ -308,6 +309,7 @@ static void test_attention(void **state)
     free(d);
     mla_kv_free(c->kv);
     mla_model_free(c->model);
+    free(c->arena.data);
     free(c);
 }
 

@@ -236,6 +236,7 @@ static void wrong_tensors_are_refused(void **state) {
         {{"blk.0.ffn_up.weight", {8, 6}, 0, 1 << 20}, "beyond the end of the file"},
         {{"blk.0.ffn_up.weight", {8, 6}, 0, UINT64_MAX - 64}, "beyond the end of the file"},
         {{"blk.0.ffn_down.weight", {6, 8}, 0, 0}, "is there twice"},
+        {{"two\nlines", {6, 8}, 99, 0}, "tensor 'two?lines' has"},
         {{"blk.0.attn_q.bias", {8, 0}, 0, 0}, "'model.layers.0.mlp.up_proj.weight' is missing"},
     };
     for (size_t i = 0; i < MLA_COUNT(cases); i++) {

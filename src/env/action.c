@@ -168,6 +168,18 @@ static int read_blocks(char **out, const char *text, mla_err *fault) {
     return rc;
 }
 
+// Newlines as one character, whatever the model wrote.
+static char *unix_lines(const char *reply, size_t len) {
+    char *copy = mla_alloc(len + 1, 1);
+    size_t n = 0;
+    for (size_t i = 0; i < len; i++) {
+        while (reply[i] == '\n' && n && copy[n - 1] == '\r') n--;
+        copy[n++] = reply[i];
+    }
+    copy[n] = '\0';
+    return copy;
+}
+
 static int read_action(mla_action *out, const char *reply, mla_err *why) {
     reply_parts parts = find_parts(reply);
     if (!parts.action) return refuse(why, MLA_ACTION_NONE, "it has no line \"Action: ...\"");
@@ -189,24 +201,18 @@ static int read_action(mla_action *out, const char *reply, mla_err *why) {
     out->kind = (mla_action_kind)kind;
     int rc = mla__inputs_read(out, &rest, &edit, &fault);
     if (rc == 0 && mla_action_is_edit(out->kind)) {
-        rc = read_blocks(&out->blocks, edit ? edit : rest, &fault);
+        char *text = edit ? unix_lines(edit, strlen(edit)) : NULL;
+        rc = read_blocks(&out->blocks, text ? text : rest, &fault);
+        free(text);
     }
     free(edit);
     if (rc < 0) return refuse(why, (mla_action_kind)kind, fault.text);
-    if (parts.thought.at) out->thought = trimmed(parts.thought.at, parts.thought.len, " \t\r\n");
-    return 0;
-}
-
-// Newlines as one character, whatever the model wrote.
-static char *unix_lines(const char *reply, size_t len) {
-    char *copy = mla_alloc(len + 1, 1);
-    size_t n = 0;
-    for (size_t i = 0; i < len; i++) {
-        while (reply[i] == '\n' && n && copy[n - 1] == '\r') n--;
-        copy[n++] = reply[i];
+    if (parts.thought.at) {
+        size_t marks = strspn(parts.thought.at, " \t\r\n*");     // of "**Thought:**", say
+        if (marks > parts.thought.len) marks = parts.thought.len;
+        out->thought = trimmed(parts.thought.at + marks, parts.thought.len - marks, " \t\r\n");
     }
-    copy[n] = '\0';
-    return copy;
+    return 0;
 }
 
 int mla_action_parse(mla_action *out, const char *reply, mla_err *why) {

@@ -79,14 +79,17 @@ typedef struct forward_scratch {
     float *o;                   // [rows, padded]
     float *max, *sum, *keep;    // [rows]
     int *valid;                 // [rows]
-    void *memory;
 } forward_scratch;
 
-static forward_scratch forward_scratch_create(const shape *s)
+static size_t forward_scratch_size(const shape *s)
+{
+    return (size_t)s->rows * (2 * (size_t)s->padded + 2 * MLA__PAGE + 4);
+}
+
+static forward_scratch forward_scratch_at(const shape *s, float *at)
 {
     size_t rows = (size_t)s->rows, padded = (size_t)s->padded;
     forward_scratch f;
-    float *at = f.memory = mla_alloc_aligned(rows * (2 * padded + 2 * MLA__PAGE + 4) * sizeof *at);
     f.q = at;
     f.s = f.q + rows * padded;
     f.p = f.s + rows * MLA__PAGE;
@@ -170,15 +173,18 @@ void mla__attention_forward(const mla__attention *a, const void *q, void *out, f
     const shape s = shape_of(a->model);
     int n_blocks;
     block *blocks = list_blocks(a, s.tokens, &n_blocks);
-#pragma omp parallel
+    const size_t size = forward_scratch_size(&s);
+    const int threads = omp_get_max_threads();
+    float *scratch = mla__arena_take(a->arena, (size_t)threads * size * sizeof *scratch);
+#pragma omp parallel num_threads(threads)
     {
-        forward_scratch f = forward_scratch_create(&s);
+        forward_scratch f =
+            forward_scratch_at(&s, scratch + (size_t)omp_get_thread_num() * size);
         // Later blocks see more pages: the longest tasks go first.
 #pragma omp for schedule(dynamic)
         for (int task = 0; task < n_blocks * s.kv_heads; task++)
             block_forward(a, &s, &blocks[n_blocks - 1 - task / s.kv_heads], task % s.kv_heads, q,
                           out, lse, &f);
-        free(f.memory);
     }
     free(blocks);
 }
@@ -204,10 +210,10 @@ typedef struct backward {
     block *blocks;
     int n_blocks;
     packed_block *packed;       // [n_blocks, kv_heads]
-    float *packed_memory;
     float *d_page;              // [pages, kv_heads, 2, PAGE, padded]: of keys, then of values
     float *dq;                  // [threads, n_blocks, kv_heads, padded, rows]
     size_t dq_block, dq_thread; // their sizes
+    float *scratch;             // [threads, page_scratch_size]
 } backward;
 
 static uint32_t pair_of(const mla__bf16 *x, const mla__bf16 *y)
@@ -291,14 +297,17 @@ typedef struct page_scratch {   // one key page in the layouts the products read
     float *s, *dp;              // [PAGE, rows]
     float *p16, *ds16;          // [PAGE, rows] compute type
     float *ds_pairs;            // [page_lanes, rows]
-    void *memory;
 } page_scratch;
 
-static page_scratch page_scratch_create(const shape *s)
+static size_t page_scratch_size(const shape *s)
+{
+    return MLA__PAGE * (3 * (size_t)s->padded + 5 * (size_t)s->rows);
+}
+
+static page_scratch page_scratch_at(const shape *s, float *at)
 {
     size_t head = MLA__PAGE * (size_t)s->padded, scores = MLA__PAGE * (size_t)s->rows;
     page_scratch f;
-    float *at = f.memory = mla_alloc_aligned((3 * head + 5 * scores) * sizeof *at);
     f.keys = at;
     f.values = f.keys + head;
     f.keys_t = f.values + head;
@@ -464,18 +473,18 @@ static backward backward_create(const mla__attention *a, int threads)
     w.blocks = list_blocks(a, s->tokens, &w.n_blocks);
     size_t n = (size_t)(w.n_blocks * s->kv_heads), tile = (size_t)s->rows * (size_t)s->padded;
     size_t lanes = tile * s->element / sizeof(float), each = 4 * lanes + 2 * (size_t)s->rows;
+    size_t pages = a->kv->n_pages * (size_t)s->kv_heads * 2 * page_grad_size(s);
     w.packed = MLA_NEW_ARRAY(packed_block, n);
-    w.packed_memory = mla_alloc_aligned(n * each * sizeof(float));
-    for (size_t i = 0; i < n; i++) {
-        float *at = w.packed_memory + i * each;
-        w.packed[i] = (packed_block){ at, at + lanes, at + 2 * lanes, at + 3 * lanes,
-                                      at + 4 * lanes, at + 4 * lanes + s->rows };
-    }
-    w.d_page = mla_alloc_aligned(a->kv->n_pages * (size_t)s->kv_heads * 2 * page_grad_size(s) *
-                                 sizeof(float));
     w.dq_block = tile;
     w.dq_thread = n * tile;
-    w.dq = mla_alloc_aligned((size_t)threads * w.dq_thread * sizeof(float));
+    size_t all = n * each + pages + (size_t)threads * (w.dq_thread + page_scratch_size(s));
+    float *at = mla__arena_take(a->arena, all * sizeof *at);
+    for (size_t i = 0; i < n; i++, at += each)
+        w.packed[i] = (packed_block){ at, at + lanes, at + 2 * lanes, at + 3 * lanes,
+                                      at + 4 * lanes, at + 4 * lanes + s->rows };
+    w.d_page = at;
+    w.dq = w.d_page + pages;
+    w.scratch = w.dq + (size_t)threads * w.dq_thread;
     return w;
 }
 
@@ -483,9 +492,6 @@ static void backward_clear(backward *w)
 {
     free(w->blocks);
     free(w->packed);
-    free(w->packed_memory);
-    free(w->d_page);
-    free(w->dq);
 }
 
 void mla__attention_backward(const mla__attention *a, const int *token, const void *q,
@@ -500,7 +506,8 @@ void mla__attention_backward(const mla__attention *a, const int *token, const vo
 #pragma omp parallel num_threads(threads)
     {
         const int me = omp_get_thread_num();
-        page_scratch f = page_scratch_create(s);
+        page_scratch f = page_scratch_at(s, w.scratch + (size_t)me * page_scratch_size(s));
+        memset(w.dq + (size_t)me * w.dq_thread, 0, w.dq_thread * sizeof *w.dq);
 #pragma omp for schedule(static)
         for (int i = 0; i < w.n_blocks * kv_heads; i++)
             pack_block(&w, i / kv_heads, i % kv_heads, q, out, lse, d_out, f.s);
@@ -514,7 +521,6 @@ void mla__attention_backward(const mla__attention *a, const int *token, const vo
         for (int i = 0; i < w.n_blocks * kv_heads; i++) scatter_dq(&w, i, threads, dqkv, stride);
 #pragma omp for schedule(static)
         for (int h = 0; h < kv_heads; h++) scatter_pages(&w, token, h, dqkv, stride);
-        free(f.memory);
     }
     backward_clear(&w);
 }

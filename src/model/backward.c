@@ -132,7 +132,8 @@ static void attend_back(const mla_model *m, const mla_activations *acts, mla__ba
     to_compute(m, b->dx, b->dx16, n, (size_t)m->config.dim);
     linear_back(m, &l->o, b->dx16, s->attn, b->dh, n);
     const mla__attention a = { .model = m, .kv = acts->kv, .layer = layer, .spans = w->spans,
-                               .n_spans = w->n_spans, .rows = acts->n };
+                               .n_spans = w->n_spans, .rows = acts->n,
+                               .arena = &w->attention };
     mla__attention_backward(&a, acts->token, s->q, s->attn, s->lse, b->dh, b->wide);
     rope_back(m, w, b->wide, acts->n);
     if (l->qkv_bias.grad) bias_back(m, b->wide, n, qkv, l->qkv_bias.grad);

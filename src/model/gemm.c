@@ -44,8 +44,7 @@ struct mla__gemm {
     size_t n_products, cap_products;
     probed_shape *shapes;
     size_t n_shapes, cap_shapes;
-    void *scratch;
-    size_t scratch_bytes;
+    mla__arena scratch;
 };
 
 struct mla__packed {
@@ -83,20 +82,25 @@ void mla__gemm_free(mla__gemm *gemm)
     }
     free(gemm->products);
     free(gemm->shapes);
-    free(gemm->scratch);
+    free(gemm->scratch.data);
     dnnl_stream_destroy(gemm->stream);
     dnnl_engine_destroy(gemm->engine);
     free(gemm);
 }
 
+void *mla__arena_take(mla__arena *arena, size_t bytes)
+{
+    if (bytes > arena->bytes) {
+        free(arena->data);
+        arena->data = mla_alloc_aligned(bytes);
+        arena->bytes = bytes;
+    }
+    return arena->data;
+}
+
 void *mla__gemm_scratch(mla__gemm *gemm, size_t bytes)
 {
-    if (bytes > gemm->scratch_bytes) {
-        free(gemm->scratch);
-        gemm->scratch = mla_alloc_aligned(bytes);
-        gemm->scratch_bytes = bytes;
-    }
-    return gemm->scratch;
+    return mla__arena_take(&gemm->scratch, bytes);
 }
 
 // ---- primitives ------------------------------------------------------------------------------

@@ -11,6 +11,7 @@
 
 #define MLA__ROWS 16
 #define MLA__HEAD_MAX 256       // ceiling of head_dim
+#define MLA__PARALLEL 32768     // elements of a row operation that are worth waking threads for
 #define MLA__GROUP_MAX 32       // ceiling of query heads to one key head
 
 static inline size_t mla__round_up(size_t n, size_t to)
@@ -30,7 +31,7 @@ typedef struct mla__packed mla__packed;     // one weight in oneDNN's layout for
 
 mla__gemm *mla__gemm_create(mla_compute compute);
 void mla__gemm_free(mla__gemm *gemm);
-// Memory that stays with `gemm` and is good until the next call of this function.
+// Memory that is good until the next call.
 void *mla__gemm_scratch(mla__gemm *gemm, size_t bytes);
 mla__packed *mla__packed_create(mla__gemm *gemm, int out, int in);
 void mla__packed_fill(mla__gemm *gemm, mla__packed *packed, const void *w /* [out, in] */);
@@ -123,6 +124,14 @@ void mla__kv_copy_tail(mla_kv *kv, const mla__tail *tail, int layer);
 void *mla__kv_keys(const mla_kv *kv, int page, int layer, int head);
 void *mla__kv_values(const mla_kv *kv, int page, int layer, int head);
 
+// Memory that grows to what was asked for and stays; its content is not kept.
+typedef struct mla__arena {
+    void *data;
+    size_t bytes;
+} mla__arena;
+
+void *mla__arena_take(mla__arena *arena, size_t bytes);
+
 // ---- attention.c -----------------------------------------------------------------------------
 
 // Rows [row, row + n) of a batch are positions [pos, pos + n) of a sequence.
@@ -138,6 +147,7 @@ typedef struct mla__attention {
     const mla__span *spans;
     int n_spans;
     int rows;
+    struct mla__arena *arena;   // scratch that lives from call to call
 } mla__attention;
 
 // out [rows, heads * head_dim] from q of the same shape (both compute type);
@@ -200,6 +210,7 @@ typedef struct mla__work {
     size_t cap_spans, cap_span_of;
     int n_spans;
     int *span_of;               // [rows]
+    mla__arena attention;
 } mla__work;
 
 mla__work *mla__work_create(void);

@@ -185,31 +185,40 @@ KI vu bf16_of(vf x)
     return ((rounded & ~nan) | ((u | 0x400000u) & nan)) >> 16;
 }
 
+KI void put_halves(mla__bf16 *y, vf x, size_t n)
+{
+    vh h = __builtin_convertvector(bf16_of(x), vh);
+    if (__builtin_expect(n >= VW, 1))
+        memcpy(y, &h, sizeof h);
+    else
+        memcpy(y, &h, n * sizeof *y);
+}
+
+KI vf get_halves(const mla__bf16 *x, size_t n)
+{
+    vh h = { 0 };
+    if (__builtin_expect(n >= VW, 1))
+        memcpy(&h, x, sizeof h);
+    else
+        memcpy(&h, x, n * sizeof *x);
+    return (vf)(__builtin_convertvector(h, vu) << 16);
+}
+
 KERNEL static void to_bf16(const float *x, mla__bf16 *y, size_t n)
 {
-    for (size_t i = 0; i < n; i += VW) {
-        size_t left = n - i < VW ? n - i : VW;
-        vh h = __builtin_convertvector(bf16_of(load_n(x + i, left)), vh);
-        memcpy(y + i, &h, left * sizeof *y);
-    }
+    for (size_t i = 0; i < n; i += VW) put_halves(y + i, load_n(x + i, n - i), n - i);
 }
 
 KERNEL static void from_bf16(const mla__bf16 *x, float *y, size_t n)
 {
-    for (size_t i = 0; i < n; i += VW) {
-        size_t left = n - i < VW ? n - i : VW;
-        vh h = { 0 };
-        memcpy(&h, x + i, left * sizeof *x);
-        store_n(y + i, (vf)(__builtin_convertvector(h, vu) << 16), left);
-    }
+    for (size_t i = 0; i < n; i += VW) store_n(y + i, get_halves(x + i, n - i), n - i);
 }
 
 KERNEL static void interleave(const float *x, const float *y, uint32_t *out, size_t n)
 {
     for (size_t i = 0; i < n; i += VW) {
-        size_t left = n - i < VW ? n - i : VW;
-        vu pair = bf16_of(load_n(x + i, left)) | bf16_of(load_n(y + i, left)) << 16;
-        memcpy(out + i, &pair, left * sizeof *out);
+        vu pair = bf16_of(load_n(x + i, n - i)) | bf16_of(load_n(y + i, n - i)) << 16;
+        store_n((float *)(void *)(out + i), (vf)pair, n - i);
     }
 }
 

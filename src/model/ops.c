@@ -14,7 +14,7 @@
 void mla__ops_to_compute(const mla__kernels *k, mla_compute compute, const float *x, void *y,
                          size_t n, size_t cols)
 {
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (n * cols > MLA__PARALLEL)
     for (size_t i = 0; i < n; i++) {
         if (compute == MLA_COMPUTE_BF16)
             k->to_bf16(x + i * cols, (mla__bf16 *)y + i * cols, cols);
@@ -26,7 +26,7 @@ void mla__ops_to_compute(const mla__kernels *k, mla_compute compute, const float
 void mla__ops_add(const mla__kernels *k, float *y, const float *x, size_t n)
 {
     const size_t part = 16384;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (n > MLA__PARALLEL)
     for (size_t i = 0; i < n; i += part) k->add(y + i, x + i, n - i < part ? n - i : part);
 }
 
@@ -36,11 +36,11 @@ void mla__ops_norm(const mla__kernels *k, mla_compute compute, bool as_f32, cons
                    const float *w, float eps, void *y, size_t n, size_t cols)
 {
     if (as_f32 || compute == MLA_COMPUTE_F32) {
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (n * cols > MLA__PARALLEL)
         for (size_t i = 0; i < n; i++) k->norm(x + i * cols, w, eps, cols, (float *)y + i * cols);
         return;
     }
-#pragma omp parallel
+#pragma omp parallel if (n * cols > MLA__PARALLEL)
     {
         float *row = MLA_NEW_ARRAY(float, cols);
 #pragma omp for schedule(static)
@@ -94,7 +94,7 @@ static void swiglu_row(const mla__kernels *k, const mla__bf16 *gate, const mla__
 void mla__ops_swiglu(const mla__kernels *k, mla_compute compute, const void *gate_up, void *y,
                      size_t n, size_t cols)
 {
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (n * cols > MLA__PARALLEL)
     for (size_t i = 0; i < n; i++) {
         if (compute == MLA_COMPUTE_BF16) {
             const mla__bf16 *row = (const mla__bf16 *)gate_up + i * 2 * cols;
@@ -123,7 +123,7 @@ static void swiglu_back_row(const mla__kernels *k, mla__bf16 *gate, mla__bf16 *u
 void mla__ops_swiglu_back(const mla__kernels *k, mla_compute compute, void *gate_up, const float *dy,
                           size_t n, size_t cols)
 {
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (n * cols > MLA__PARALLEL)
     for (size_t i = 0; i < n; i++) {
         if (compute == MLA_COMPUTE_BF16) {
             mla__bf16 *row = (mla__bf16 *)gate_up + i * 2 * cols;

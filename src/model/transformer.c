@@ -26,6 +26,7 @@ void mla__work_free(mla__work *work)
     free_buffers(work);
     free(work->spans);
     free(work->span_of);
+    free(work->attention.data);
     free(work);
 }
 
@@ -60,7 +61,7 @@ static void add_span(mla__work *w, int row, int n, int pos, const int *pages)
 static void embed_rows(const mla_model *m, const int32_t *ids, int n, float *x)
 {
     const size_t dim = (size_t)m->config.dim;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if ((size_t)n * dim > MLA__PARALLEL)
     for (int i = 0; i < n; i++) {
         MLA_ASSERT(ids[i] >= 0 && ids[i] < m->config.vocab);
         size_t from = (size_t)ids[i] * dim;
@@ -121,13 +122,13 @@ static void attend(const mla_model *m, mla__work *w, mla_kv *kv, int layer, int 
     mla__ops_norm(m->kernels, m->options.compute, false, x, l->norm1.data, m->config.norm_eps, w->h,
                   rows, dim);
     mla__gemm_forward(m->gemm, l->qkv.packed, w->h, w->qkv, true, rows);
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (rows * dim > MLA__PARALLEL)
     for (int i = 0; i < n; i++)
         place_row(m, kv, &w->spans[w->span_of[i]], i, layer, w->qkv + (size_t)i * (size_t)l->qkv.out,
                   q);
     for (int i = 0; i < n_tails; i++) mla__kv_copy_tail(kv, &tails[i], layer);
     const mla__attention a = { .model = m, .kv = kv, .layer = layer, .spans = w->spans,
-                               .n_spans = w->n_spans, .rows = n };
+                               .n_spans = w->n_spans, .rows = n, .arena = &w->attention };
     mla__attention_forward(&a, q, attn, lse);
     mla__gemm_forward(m->gemm, l->o.packed, attn, mid, true, rows);
     mla__ops_add(m->kernels, mid, x, rows * dim);

@@ -227,6 +227,12 @@ static int check_vocab(mla_weights *weights, mla_err *err) {
 
 // ---- open, read, close -----------------------------------------------------------------------
 
+// Names from a hostile file must not break the one line of a message.
+static void keep_one_line(mla_err *err) {
+    for (char *at = err ? err->text : ""; *at; at++)
+        if ((unsigned char)*at < ' ' || *at == 127) *at = '?';
+}
+
 mla_weights *mla_weights_open(const char *path, mla_err *err) {
     mla_weights *weights = MLA_NEW(mla_weights);
     weights->path = mla_strdup(path);
@@ -234,6 +240,7 @@ mla_weights *mla_weights_open(const char *path, mla_err *err) {
     int failed = mla_fs_is_dir(path) ? mla__hf_open(weights, err) : mla__gguf_open(weights, err);
     if (failed || sort_tensors(weights, err) || check_config(weights, err) ||
         check_tensors(weights, err) || check_vocab(weights, err)) {
+        keep_one_line(err);
         mla_weights_close(weights);
         return NULL;
     }

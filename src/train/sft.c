@@ -24,7 +24,7 @@ typedef struct {
     mla_steps data;            // samples, in the file's order
     size_t n_train;            // the rest is for validation
     int total_steps;
-    long long seen_tokens;     // in this process
+    long long seen_tokens;     // through the network, former runs included
     char *checkpoint, *metrics;
     mla_lines *log;
 } sft;
@@ -150,6 +150,21 @@ static int train_step(sft *s, int step, sft_step *out, mla_err *err) {
     return 0;
 }
 
+// What the steps before a checkpoint have seen, for the count to go on.
+static long long seen_before(const sft *s, int done) {
+    size_t *picked = MLA_NEW_ARRAY(size_t, (size_t)s->options->batch);
+    long long seen = 0;
+    for (int step = 0; step < done; step++) {
+        size_t n = step_samples(s, step, picked);
+        for (size_t i = 0; i < n; i++) {
+            const mla_step *sample = &s->data.items[picked[i]];
+            seen += (long long)(sample->n_prompt + sample->n_action - 1);
+        }
+    }
+    free(picked);
+    return seen;
+}
+
 static int log_step(sft *s, int step, const sft_step *at, mla_err *err) {
     json_t *line = json_pack(
         "{s:i, s:o, s:o, s:i, s:I, s:o, s:o, s:o, s:o}", "step", step + 1, "loss",
@@ -215,6 +230,7 @@ static int sft_open(sft *s, mla_run *run, const char *model_path, mla_err *err) 
     s->opt = mla_adamw_create(mla_policy_model(s->policy), &adamw);
     s->acts = mla_activations_create(mla_policy_model(s->policy));
     if (done && mla__checkpoint_load(s->checkpoint, s->opt, NULL, err) < 0) return -1;
+    s->seen_tokens = seen_before(s, done);
     if (mla__lines_trim(s->metrics, "step", done, err) < 0) return -1;
     s->log = mla_lines_open(s->metrics, err);
     return s->log ? done : -1;
