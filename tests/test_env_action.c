@@ -23,8 +23,8 @@ typedef struct {
 
 static const row rows[] = {
     // As taught.
-    {"Thought: look\nAction: List Files\nAction Input: {\"dir_path\": \".\"}", MLA_ACTION_LIST_FILES,
-     ".", NULL},
+    {"Thought: look\nAction: List Files\nAction Input: {\"dir_path\": \".\"}",
+     MLA_ACTION_LIST_FILES, ".", NULL},
     {"Thought: x\nAction: Edit Script\nAction Input: {\"script_name\": \"train.py\"}\n" BLOCK,
      MLA_ACTION_EDIT_SCRIPT, "train.py", BLOCK},
     {"Reflection: none\nResearch Plan and Status: 1. look\n2. act\nFact Check: ok\nThought: go\n"
@@ -44,7 +44,8 @@ static const row rows[] = {
      MLA_ACTION_EXECUTE_SCRIPT, "train.py", NULL},
     {"Action:\nList Files\nAction Input:\n```json\n{\n  \"dir_path\": \"data\"\n}\n```\n",
      MLA_ACTION_LIST_FILES, "data", NULL},
-    {"Action: List Files\r\nAction Input: {\"dir_path\": \".\"}\r\n", MLA_ACTION_LIST_FILES, ".", NULL},
+    {"Action: List Files\r\nAction Input: {\"dir_path\": \".\"}\r\n",
+     MLA_ACTION_LIST_FILES, ".", NULL},
     {"Action: List Files\nAction Input: {'dir_path': '.',}", MLA_ACTION_LIST_FILES, ".", NULL},
     {"Action: List Files\nAction Input: {dir_path: data}", MLA_ACTION_LIST_FILES, "data", NULL},
     {"Action: List Files\nAction Input: {\"dir_path\": \".\", \"why\": 3}\n\nObservation: a.py\n"
@@ -54,13 +55,14 @@ static const row rows[] = {
      NULL},
     {"Action: Final Answer\nAction Input: It went\nfrom 1 to 2.\nObservation: end",
      MLA_ACTION_FINAL_ANSWER, "It went\nfrom 1 to 2.", NULL},
-    {"Action: Edit Script\nAction Input: {\"script_name\": \"train.py\"}\n```python\n" BLOCK "\n```\n"
-     "Then also\n" BLOCK "\nHope it helps!",
+    {"Action: Edit Script\nAction Input: {\"script_name\": \"train.py\"}\n```python\n" BLOCK
+     "\n```\nThen also\n" BLOCK "\nHope it helps!",
      MLA_ACTION_EDIT_SCRIPT, "train.py", BLOCK "\n" BLOCK},
     {"Action: Edit Script\nAction Input: train.py\n\n<<<<<< search  \na = 1\n======\na = 2\n"
      ">>>>>>>>> Replace", MLA_ACTION_EDIT_SCRIPT, "train.py", BLOCK},
-    {"Action: Edit Script\nAction Input: {\"script_name\": \"train.py\", \"edit\": \"<<<<<<< SEARCH\\n"
-     "a = 1\\n=======\\na = 2\\n>>>>>>> REPLACE\"}", MLA_ACTION_EDIT_SCRIPT, "train.py", BLOCK},
+    {"Action: Edit Script\nAction Input: {\"script_name\": \"train.py\", \"edit\": \""
+     "<<<<<<< SEARCH\\na = 1\\n=======\\na = 2\\n>>>>>>> REPLACE\"}",
+     MLA_ACTION_EDIT_SCRIPT, "train.py", BLOCK},
     {"Action: Edit Script\nAction Input: {\"script_name\": \"train.py\", \"edit\": \"" BLOCK "\"}",
      MLA_ACTION_EDIT_SCRIPT, "train.py", BLOCK},
     {"Action: Edit Script\nAction Input: {\"script_name\": \"t.py\"}\n" BLOCK "\nObservation: ok\n"
@@ -88,7 +90,8 @@ static const row rows[] = {
     {"Action: List Files\nAction Input: dir_path", MLA_ACTION_LIST_FILES, "dir_path", NULL},
     {"Action: List Files\nAction Input: dir_path:", MLA_ACTION_NONE, "empty", NULL},
     {"Action: List Files\nAction Input: {}", MLA_ACTION_NONE, "\"dir_path\" is missing", NULL},
-    {"Action: List Files\nAction Input: {\"dir_path\": [\".\"]}", MLA_ACTION_NONE, "is missing", NULL},
+    {"Action: List Files\nAction Input: {\"dir_path\": [\".\"]}", MLA_ACTION_NONE,
+     "is missing", NULL},
     {"Action: List Files\nAction Input: {\"dir_path\": \"a\\u0000b\"}", MLA_ACTION_LIST_FILES,
      "au0000b", NULL},
     {"Action: List Files\nAction Input: {\"dir_path\": \".", MLA_ACTION_NONE, "not JSON", NULL},
@@ -101,8 +104,8 @@ static const row rows[] = {
     {"Action: Edit Script\nAction Input:\n" BLOCK, MLA_ACTION_NONE, "empty", NULL},
     {"Action: Edit Script\nAction Input: t.py\n<<<<<<< SEARCH\na\n=======\nb\n", MLA_ACTION_NONE,
      "block 1 is cut short", NULL},
-    {"Action: Edit Script\nAction Input: t.py\n<<<<<<< SEARCH\na\n>>>>>>> REPLACE\n", MLA_ACTION_NONE,
-     "SEARCH part is not ended", NULL},
+    {"Action: Edit Script\nAction Input: t.py\n<<<<<<< SEARCH\na\n>>>>>>> REPLACE\n",
+     MLA_ACTION_NONE, "SEARCH part is not ended", NULL},
     {"Action: Edit Script\nAction Input: t.py\n" BLOCK "\n<<<<<<< SEARCH\na\n=======\nb\n"
      "<<<<<<< SEARCH\n", MLA_ACTION_NONE, "block 2 is cut short", NULL},
     {"Action Input: {\"dir_path\": \".\"}\nAction: List Files", MLA_ACTION_NONE,
@@ -169,7 +172,8 @@ static void check_round_trip(const mla_action *in) {
 
 static void test_round_trip(void **state) {
     (void)state;
-    static char *const values[] = {"train.py", "1", "-3", "007", "quote \" back \\ new\nline \xC3\xA9",
+    static char *const values[] = {"train.py", "1", "-3", "007",
+                                   "quote \" back \\ new\nline \xC3\xA9",
                                    "Action: List Files", "", "{", "1e5"};
     for (int kind = 0; kind < MLA_ACTION_COUNT; kind++) {
         for (size_t v = 0; v < MLA_COUNT(values); v++) {

@@ -292,8 +292,8 @@ static void test_looks(void **state) {
          "\"end_line_number\": 11}", MLA_OUTCOME_ACTION_FAILED, "whole"},
         {"Inspect Script Lines", "{\"script_name\": \"train.py\", \"start_line_number\": 3, "
          "\"end_line_number\": 2}", MLA_OUTCOME_ACTION_FAILED, "not after the last"},
-        {"Inspect Script Lines", "{\"script_name\": \"../answers/toy.csv\", \"start_line_number\": 1,"
-         " \"end_line_number\": 2}", MLA_OUTCOME_ACTION_FAILED, "no file"},
+        {"Inspect Script Lines", "{\"script_name\": \"../answers/toy.csv\", "
+         "\"start_line_number\": 1, \"end_line_number\": 2}", MLA_OUTCOME_ACTION_FAILED, "no file"},
         {"Inspect Script Lines", "{\"script_name\": \"data/../../answers/toy.csv\", "
          "\"start_line_number\": 1, \"end_line_number\": 2}", MLA_OUTCOME_ACTION_FAILED, "no file"},
         {"Inspect Script Lines", "{\"script_name\": \"data/link.csv\", \"start_line_number\": 1, "
@@ -328,7 +328,7 @@ static void test_many(void **state) {
     mla_err err = {{0}};
     double began = mla_clock();
     for (size_t i = 0; i < 6; i++) {
-        char *reply = mla_format("Action: Edit Script\nAction Input: {\"script_name\": \"train.py\"}\n"
+        char *reply = mla_format("Action: Edit Script\nAction Input: train.py\n"
                                  "<<<<<<< SEARCH\nK = 2\n=======\nK = %zu\nimport time\n"
                                  "time.sleep(%s)\n>>>>>>> REPLACE", i, i ? "0.05" : "2");
         if (mla_env_submit(t->env, t->task, &t->start, reply, 100 + i, &err) < 0) {
@@ -362,8 +362,8 @@ static void test_many(void **state) {
     assert_int_equal(mla_env_outstanding(t->env), 0);
     // Freed with work under way and waiting.
     for (size_t i = 0; i < 6; i++) {
-        char *reply = mla_format("Action: Edit Script\nAction Input: train.py\n<<<<<<< SEARCH\nK = 2\n"
-                                 "=======\nK = 1%zu\n>>>>>>> REPLACE", i);
+        char *reply = mla_format("Action: Edit Script\nAction Input: train.py\n"
+                                 "<<<<<<< SEARCH\nK = 2\n=======\nK = 1%zu\n>>>>>>> REPLACE", i);
         assert_int_equal(mla_env_submit(t->env, t->task, &t->start, reply, i, &err), 0);
         free(reply);
     }

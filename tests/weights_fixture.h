@@ -23,8 +23,8 @@ static inline int remove_folder(void **state) {
     return mla_fs_remove_tree(folder, &err);
 }
 
-// Thousands of files are written here: not by mla_fs_write, which syncs, nor over an old file, whose
-// truncation some file systems sync too.
+// Thousands of files are written here: not by mla_fs_write, which syncs, nor over an old file,
+// whose truncation some file systems sync too.
 static inline void write_in(const char *name, const void *bytes, size_t len) {
     char *path = mla_fs_join(folder, name);
     unlink(path);

@@ -10,6 +10,7 @@
 #define TURN_MAX (256 * 1024)   // bytes of a turn; a token budget far below it does the real cutting
 #define SCRIPT_MAX 12000        // bytes shown of a script
 #define THOUGHT_MAX 160         // bytes of a thought quoted in the history
+#define FEEDBACK_MAX 800        // bytes shown of the last feedback: its head and its end
 
 mla_prompt_options mla_prompt_options_default(void) {
     return (mla_prompt_options){.max_tokens = 1536};
@@ -79,6 +80,18 @@ static void script_part(mla_buf *out, const mla_view *view) {
     if (n && view->script[n - 1] != '\n') mla_buf_puts(out, "\n");
 }
 
+// The middle of a long feedback says least: a run's score comes first, an error's type last.
+static void feedback_part(mla_buf *out, const char *feedback) {
+    size_t n = feedback ? strlen(feedback) : 0, half = FEEDBACK_MAX / 2;
+    mla_buf_puts(out, "# Last result\n");
+    mla_buf_append(out, feedback, n > FEEDBACK_MAX ? half : n);
+    if (n > FEEDBACK_MAX) {
+        mla_buf_printf(out, "\n... (%zu bytes left out)\n", n - 2 * half);
+        mla_buf_append(out, feedback + n - half, half);
+    }
+    mla_buf_puts(out, "\n");
+}
+
 static void user_turn(mla_buf *out, const mla_view *view, size_t skip) {
     task_part(out, view->task);
     if (view->n_history) {
@@ -87,10 +100,7 @@ static void user_turn(mla_buf *out, const mla_view *view, size_t skip) {
         for (size_t i = skip; i < view->n_history; i++) history_line(out, &view->history[i]);
     }
     script_part(out, view);
-    if (view->n_history) {
-        const mla_step *last = &view->history[view->n_history - 1];
-        mla_buf_printf(out, "# Last result\n%s\n", last->feedback ? last->feedback : "");
-    }
+    if (view->n_history) feedback_part(out, view->history[view->n_history - 1].feedback);
     mla_buf_printf(out, "# Now\nSteps left: %d.", view->steps_left);
 }
 

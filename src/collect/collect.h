@@ -53,7 +53,7 @@ MLA_MUST_USE int mla_collect_run(mla_run *run, mla_agent *agent, mla_policy *emb
 // ---- the data set (collect/dataset.c) ----------------------------------------------------------
 
 typedef struct mla_dataset_options {
-    int max_tokens;            // tokens of all samples, prompts included; 0: no ceiling
+    int max_tokens;            // tokens of all samples, a prompt counted once; 0: no ceiling
     int max_sample_tokens;     // longer samples are left out
     int max_steps;             // of a trajectory as collected: the prompt says what is left
     mla_prompt_options prompt;

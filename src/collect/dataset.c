@@ -9,8 +9,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/rng.h"
-#include "collect/collect.h"
 #include "agent/trajectories.h"
+#include "collect/collect.h"
 #include "env/action.h"
 #include "record/store.h"
 
@@ -192,6 +192,20 @@ static int prompt_tokens(const making *m, const candidate *c, mla_ids *out, mla_
     return 0;
 }
 
+// A state's tokens go through the network once for all the actions learned from it, so they count
+// once.
+static bool same_prompt(const mla_step *sample, const mla_ids *prompt) {
+    return sample->n_prompt == prompt->len &&
+           memcmp(sample->prompt_ids, prompt->data, prompt->len * sizeof *prompt->data) == 0;
+}
+
+static size_t cost_of(const making *m, const mla_ids *prompt, const mla_ids *action) {
+    for (size_t i = 0; i < m->samples.len; i++) {
+        if (same_prompt(&m->samples.items[i], prompt)) return action->len;
+    }
+    return prompt->len + action->len;
+}
+
 static void keep_sample(making *m, const candidate *c, mla_ids *prompt, mla_ids *action) {
     mla_step sample;
     mla_step_copy(&sample, &c->trajectory->steps[c->at]);
@@ -207,7 +221,6 @@ static void keep_sample(making *m, const candidate *c, mla_ids *prompt, mla_ids 
     sample.cost.prompt_tokens = (int)prompt->len;
     sample.cost.action_tokens = (int)action->len;
     *prompt = *action = (mla_ids){0};
-    m->tokens += sample.n_prompt + sample.n_action;
     mla_steps_push_take(&m->samples, &sample);
 }
 
@@ -217,12 +230,13 @@ static int make_sample(making *m, const candidate *c, mla_err *err) {
     int rc = prompt_tokens(m, c, &prompt, err);
     if (rc == 0) {
         action_tokens(m->policy, c->trajectory->steps[c->at].text, &action);
-        size_t n = prompt.len + action.len;
+        size_t cost = cost_of(m, &prompt, &action);
         int ceiling = m->options->max_tokens;
-        bool too_long = n > (size_t)m->options->max_sample_tokens;
+        bool too_long = prompt.len + action.len > (size_t)m->options->max_sample_tokens;
         m->too_long += too_long;
-        m->full = !too_long && ceiling && m->tokens + n > (size_t)ceiling;
+        m->full = !too_long && ceiling && m->tokens + cost > (size_t)ceiling;
         if (!too_long && !m->full) {
+            m->tokens += cost;
             keep_sample(m, c, &prompt, &action);
             rc = 1;
         }
@@ -264,11 +278,30 @@ static int take_all(making *m, task_shelf *shelves, size_t n_tasks, mla_err *err
 
 // --- the stage ----------------------------------------------------------------------------------
 
-// In training order: by lot, so that a batch has several tasks and kinds.
+// In training order: states by lot, so that a batch has several tasks and kinds, and the actions of
+// one state together, so that they can share its tokens.
+static size_t *training_order(const mla_steps *samples, mla_rng *rng) {
+    size_t n = samples->len, at = 0;
+    size_t *lot = MLA_NEW_ARRAY(size_t, n), *order = MLA_NEW_ARRAY(size_t, n);
+    bool *placed = MLA_NEW_ARRAY(bool, n);
+    for (size_t i = 0; i < n; i++) lot[i] = i;
+    mla_rng_shuffle(rng, lot, n);
+    for (size_t i = 0; i < n; i++) {
+        const mla_step *first = &samples->items[lot[i]];
+        const mla_ids prompt = {.data = first->prompt_ids, .len = first->n_prompt};
+        for (size_t j = i; j < n; j++) {
+            if (placed[lot[j]] || !same_prompt(&samples->items[lot[j]], &prompt)) continue;
+            placed[lot[j]] = true;
+            order[at++] = lot[j];
+        }
+    }
+    free(placed);
+    free(lot);
+    return order;
+}
+
 static int write_samples(const mla_steps *samples, const char *path, mla_rng *rng, mla_err *err) {
-    size_t *order = MLA_NEW_ARRAY(size_t, samples->len);
-    for (size_t i = 0; i < samples->len; i++) order[i] = i;
-    mla_rng_shuffle(rng, order, samples->len);
+    size_t *order = training_order(samples, rng);
     char *aside = mla_format("%s.new", path);
     remove(aside);
     mla_lines *lines = mla_lines_open(aside, err);

@@ -126,7 +126,8 @@ static void add_usage(mla_buf *out, mla_action_kind kind) {
 static int refuse(mla_err *why, mla_action_kind kind, const char *fault) {
     mla_buf out;
     mla_buf_init(&out, sizeof why->text - 1);
-    mla_buf_printf(&out, "The reply could not be read: %s. Write:\nThought: why you do it\n", fault);
+    mla_buf_printf(&out, "The reply could not be read: %s. Write:\n", fault);
+    mla_buf_puts(&out, "Thought: why you do it\n");
     if (kind == MLA_ACTION_NONE) {
         mla_buf_puts(&out, "Action: one of ");
         add_names(&out);
@@ -193,7 +194,9 @@ static int read_action(mla_action *out, const char *reply, mla_err *why) {
         return -1;
     }
     free(name);
-    if (!parts.input) return refuse(why, (mla_action_kind)kind, "it has no line \"Action Input: ...\"");
+    if (!parts.input) {
+        return refuse(why, (mla_action_kind)kind, "it has no line \"Action Input: ...\"");
+    }
 
     mla_err fault = {{0}};
     const char *rest = parts.input;

@@ -1,6 +1,6 @@
 // The run cache: what a script's run gave, by the hash of all that it depends on, in SQLite. RL
-// samples the same edit over and over; a run is paid for once, also when several ask at once. The private half of a score is kept
-// for evaluation and is read by nothing else.
+// samples the same edit over and over; a run is paid for once, also when several ask at once. The
+// private half of a score is kept for evaluation and is read by nothing else.
 #include <math.h>
 #include <pthread.h>
 #include <sqlite3.h>
@@ -41,8 +41,8 @@ void mla__result_clear(mla__result *result) {
 }
 
 static int fail(const mla__cache *c, const char *doing, mla_err *err) {
-    return mla_err_set(err, "%s: cannot %s the run cache: %s (it may be deleted: it only saves time)",
-                       c->path, doing, c->db ? sqlite3_errmsg(c->db) : "out of memory");
+    return mla_err_set(err, "%s: cannot %s the run cache: %s (it only saves time and may be "
+                       "deleted)", c->path, doing, c->db ? sqlite3_errmsg(c->db) : "out of memory");
 }
 
 // --- opening -----------------------------------------------------------------------------------

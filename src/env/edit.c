@@ -204,8 +204,8 @@ static void show_lines(mla_buf *why, const lines *text, size_t from, size_t coun
 
 static void explain_absent(mla_buf *why, size_t block, const char *name, const lines *text,
                            const lines *search) {
-    mla_buf_printf(why, "Block %zu: its SEARCH text is not in %s. It must repeat whole lines of the "
-                   "script exactly, indentation included.", block, name);
+    mla_buf_printf(why, "Block %zu: its SEARCH text is not in %s. It must repeat whole lines of "
+                   "the script exactly, indentation included.", block, name);
     if (!text->len) return;
     mla_buf_puts(why, " The nearest lines are:");
     size_t count = search->len < WHY_LINES ? search->len : WHY_LINES;

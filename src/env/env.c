@@ -200,7 +200,7 @@ static void stop_workers(mla_env *env) {
 // --- life --------------------------------------------------------------------------------------
 
 static int open_stores(mla_env *env, const mla_env_options *options, mla_err *err) {
-    if (!options->states_path) return mla_err_set(err, "the environment needs a path of states.git");
+    if (!options->states_path) return mla_err_set(err, "no path of states.git was given");
     env->snapshots = mla__snapshots_open(options->states_path, err);
     if (!env->snapshots) return -1;
     if (options->cache_path) env->cache = mla__cache_open(options->cache_path, err);

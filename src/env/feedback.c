@@ -137,8 +137,8 @@ static void add_outcome(mla_buf *out, const mla_task *task, const mla__result *r
                        r->seconds);
         break;
     case MLA_OUTCOME_BAD_SUBMISSION:
-        mla_buf_printf(out, "The script ran in %.1f s, but its submission.csv cannot be scored: %s.",
-                       r->seconds, type);
+        mla_buf_printf(out, "The script ran in %.1f s, but its submission.csv cannot be scored: "
+                       "%s.", r->seconds, type);
         break;
     case MLA_OUTCOME_TIME_OUT:
         mla_buf_printf(out, "The script was stopped at its time limit of %.0f s: no score.",

@@ -49,7 +49,9 @@ char *mla__look_list(const mla__look *look, bool *ok) {
     bool top = dir && !*dir, data = dir && !strcmp(dir, "data") && look->task->data_dir;
     free(dir);
     *ok = top || data;
-    if (!*ok) return say("There is no folder \"%.100s\". The folders are \".\" and \"data\".", asked);
+    if (!*ok) {
+        return say("There is no folder \"%.100s\". The folders are \".\" and \"data\".", asked);
+    }
     mla_buf out;
     mla_buf_init(&out, MLA__FEEDBACK_MAX);
     if (data) list_data(&out, look->task->data_dir);

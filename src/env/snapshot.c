@@ -1,8 +1,8 @@
-// States in git, by libgit2: a bare repository in which a state is a commit, its tree the files, its
-// parent the state that the action started from. The message's trailers hold the score, the best
-// and where Undo goes; author and time are derived, so equal states below equal parents are one
-// commit. Each commit has a ref (refs/states/<id>), so nothing is ever collected, and all of it can
-// be read with `git log -p --all`. The private half of a score never comes here.
+// States in git, by libgit2: a bare repository in which a state is a commit, its tree the files,
+// its parent the state that the action started from. The message's trailers hold the score, the
+// best and where Undo goes; author and time are derived, so equal states below equal parents are
+// one commit. Each commit has a ref (refs/states/<id>), so nothing is ever collected, and all of it
+// can be read with `git log -p --all`. The private half of a score never comes here.
 #include <errno.h>
 #include <git2.h>
 #include <math.h>

@@ -76,8 +76,8 @@ static const mla__file *named_file(act *a, const char *path, bool script) {
     const mla__file *file = name && *name ? mla__files_get(&a->files, name) : NULL;
     size_t n = name ? strlen(name) : 0;
     if (!name) {
-        refuse(a, MLA_OUTCOME_ACTION_FAILED, "\"%.100s\" is no file of the workspace: use the plain "
-               "name of a file in it.", path);
+        refuse(a, MLA_OUTCOME_ACTION_FAILED, "\"%.100s\" is no file of the workspace: use the "
+               "plain name of a file in it.", path);
     } else if (!strncmp(name, "data/", 5) || !strcmp(name, "data")) {
         refuse(a, MLA_OUTCOME_ACTION_FAILED, "\"%.100s\" is data and can only be read.", path);
     } else if (!file) {

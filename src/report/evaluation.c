@@ -78,7 +78,8 @@ static void short_row(mla_buf *out, const json_t *rows, const char *split, const
         add(&best, number_of(row, "gain_best"));
     }
     if (!valid.n && !average.n) return;
-    mla_buf_printf(out, "<tr%s><td>%s</td><td class=\"l\">", first ? " class=\"first\"" : "", split);
+    mla_buf_printf(out, "<tr%s><td>%s</td><td class=\"l\">", first ? " class=\"first\"" : "",
+                   split);
     mla__html_text(out, mla__model_title(model));
     mla_buf_printf(out, "</td><td>%s</td><td>%s</td><td>%s</td><td>%s</td><td>%d</td></tr>\n",
                    mla__fmt_signed(mean_of(&average)).text, mla__fmt_signed(mean_of(&best)).text,

@@ -22,7 +22,8 @@ typedef struct {
     mla_activations *acts;
     mla_adamw *opt;
     mla_steps data;            // samples, in the file's order
-    size_t n_train;            // the rest is for validation
+    size_t *first;             // [n_states + 1]: a state's samples are data [first[i], first[i + 1])
+    size_t n_states, n_train;  // the states after n_train are for validation
     int total_steps;
     long long seen_tokens;     // through the network, former runs included
     char *checkpoint, *metrics;
@@ -35,6 +36,25 @@ typedef struct {
     int seen;                  // through the network
 } sft_step;
 
+// Samples of one state stand together in the file; up to STATE_MAX of them share its tokens.
+#define STATE_MAX 16
+
+static bool same_state(const mla_step *a, const mla_step *b) {
+    return a->n_prompt == b->n_prompt &&
+           memcmp(a->prompt_ids, b->prompt_ids, a->n_prompt * sizeof *a->prompt_ids) == 0;
+}
+
+static void find_states(sft *s) {
+    s->first = MLA_NEW_ARRAY(size_t, s->data.len + 1);
+    for (size_t i = 0; i < s->data.len; i++) {
+        const mla_step *items = s->data.items;
+        bool goes_on = i && same_state(&items[i], &items[i - 1]) &&
+                       i - s->first[s->n_states - 1] < STATE_MAX;
+        if (!goes_on) s->first[s->n_states++] = i;
+    }
+    s->first[s->n_states] = s->data.len;
+}
+
 static int read_data(sft *s, const mla_run *run, mla_err *err) {
     char *path = mla_run_path(run, "sft/steps.jsonl");
     int rc = mla_store_read(path, &s->data, err);
@@ -46,23 +66,34 @@ static int read_data(sft *s, const mla_run *run, mla_err *err) {
     }
     if (rc == 0 && !s->data.len) rc = mla_err_set(err, "%s: no samples to train on", path);
     free(path);
-    size_t held = (size_t)((double)s->data.len * s->options->val_share);
-    s->n_train = s->data.len - (held < s->data.len ? held : 0);
+    if (rc == 0) find_states(s);
+    s->n_train = s->n_states - (size_t)((double)s->n_states * s->options->val_share);
     size_t batch = (size_t)s->options->batch;
     s->total_steps = (int)((s->n_train + batch - 1) / batch) * s->options->epochs;
     return rc;
 }
 
-static mla_group sample_group(const mla_step *sample) {
+static mla_group state_group(const sft *s, size_t state) {
+    const mla_step *from = &s->data.items[s->first[state]];
     mla_group group;
-    mla_group_init(&group, sample->prompt_ids, sample->n_prompt);
-    mla_group_add(&group, sample->action_ids, sample->n_action);
+    mla_group_init(&group, from->prompt_ids, from->n_prompt);
+    for (size_t i = 0; i < s->first[state + 1] - s->first[state]; i++) {
+        mla_group_add(&group, from[i].action_ids, from[i].n_action);
+    }
     return group;
 }
 
-// Adds the gradients of weight * (negative log-probability of the action); returns that sum.
-static double learn(sft *s, const mla_step *sample, double weight) {
-    mla_group group = sample_group(sample);
+static int action_tokens(const sft *s, size_t state) {
+    int tokens = 0;
+    for (size_t i = s->first[state]; i < s->first[state + 1]; i++) {
+        tokens += (int)s->data.items[i].n_action;
+    }
+    return tokens;
+}
+
+// Adds the gradients of weight * (negative log-probability of the state's actions); returns that sum.
+static double learn(sft *s, size_t state, double weight) {
+    mla_group group = state_group(s, state);
     const mla_token_batch batch = mla_group_batch(&group);
     const mla_head_rows head = mla_group_head(&group, 1.0f);
     float *logprob = MLA_NEW_ARRAY(float, (size_t)head.n), *grad = MLA_NEW_ARRAY(float, (size_t)head.n);
@@ -86,8 +117,8 @@ static double learn(sft *s, const mla_step *sample, double weight) {
 static double validate(sft *s) {
     double loss = 0;
     long long tokens = 0;
-    for (size_t i = s->n_train; i < s->data.len; i++) {
-        mla_group group = sample_group(&s->data.items[i]);
+    for (size_t i = s->n_train; i < s->n_states; i++) {
+        mla_group group = state_group(s, i);
         float *logprob = MLA_NEW_ARRAY(float, (size_t)group.n_rows);
         mla_policy_score(s->policy, &group, 1.0f, logprob);
         for (int r = 0; r < group.n_rows; r++) loss -= logprob[r];
@@ -105,9 +136,9 @@ static double learning_rate(const sft *s, int step) {
     return o->lr * (0.1 + 0.9 * 0.5 * (1 + cos(3.14159265358979323846 * t)));
 }
 
-// The samples of a step: epochs are shuffled anew, each by its own seed, so that a step depends on
+// The states of a step: epochs are shuffled anew, each by its own seed, so that a step depends on
 // its number alone and a resumed run goes on with the same ones.
-static size_t step_samples(const sft *s, int step, size_t *out) {
+static size_t step_states(const sft *s, int step, size_t *out) {
     size_t batch = (size_t)s->options->batch;
     size_t per_epoch = (s->n_train + batch - 1) / batch;
     size_t epoch = (size_t)step / per_epoch, from = (size_t)step % per_epoch * batch;
@@ -126,14 +157,14 @@ static int train_step(sft *s, int step, sft_step *out, mla_err *err) {
     double began = mla_clock();
     long long seen = s->seen_tokens;
     size_t *picked = MLA_NEW_ARRAY(size_t, (size_t)s->options->batch);
-    size_t n = step_samples(s, step, picked);
+    size_t n = step_states(s, step, picked);
     *out = (sft_step){.lr = learning_rate(s, step), .val_loss = NAN};
-    for (size_t i = 0; i < n; i++) out->tokens += (int)s->data.items[picked[i]].n_action;
+    for (size_t i = 0; i < n; i++) out->tokens += action_tokens(s, picked[i]);
     double loss = 0;
     for (size_t i = 0; i < n && isfinite(loss); i++) {
-        loss += learn(s, &s->data.items[picked[i]], 1.0 / out->tokens);
+        loss += learn(s, picked[i], 1.0 / out->tokens);
     }
-    const mla_step *first = &s->data.items[picked[0]];
+    const mla_step *first = &s->data.items[s->first[picked[0]]];
     free(picked);
     if (!isfinite(loss)) {
         return mla_err_set(err, "fine-tuning: the loss of step %d is not a number (first sample: %s, "
@@ -155,10 +186,11 @@ static long long seen_before(const sft *s, int done) {
     size_t *picked = MLA_NEW_ARRAY(size_t, (size_t)s->options->batch);
     long long seen = 0;
     for (int step = 0; step < done; step++) {
-        size_t n = step_samples(s, step, picked);
+        size_t n = step_states(s, step, picked);
         for (size_t i = 0; i < n; i++) {
-            const mla_step *sample = &s->data.items[picked[i]];
-            seen += (long long)(sample->n_prompt + sample->n_action - 1);
+            size_t state = picked[i], actions = s->first[state + 1] - s->first[state];
+            seen += (long long)s->data.items[s->first[state]].n_prompt +
+                    action_tokens(s, state) - (long long)actions;
         }
     }
     free(picked);
@@ -209,6 +241,7 @@ static void sft_clear(sft *s) {
     mla_activations_free(s->acts);
     mla_policy_free(s->policy);
     mla_steps_clear(&s->data);
+    free(s->first);
     free(s->checkpoint);
     free(s->metrics);
 }

@@ -14,10 +14,10 @@ typedef struct mla_sft_options {
     double lr;                 // peak; cosine to a tenth of it
     int warmup_steps;
     int epochs;
-    int batch;                 // samples a step
+    int batch;                 // states a step; a state's samples are learned together
     double weight_decay;
     double clip_norm;
-    double val_share;          // of the samples, held back for the validation loss
+    double val_share;          // of the states, held back for the validation loss
     int checkpoint_seconds;    // at most so much work is lost; 0: only at a clean stop
     mla_compute compute;
     uint64_t seed;
