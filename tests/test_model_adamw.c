@@ -1,27 +1,23 @@
-// The optimiser's state on disk, and what it does with gradients that are no numbers. Its arithmetic is
-// held to PyTorch's in test_model_transformer.c.
+// The optimiser's state on disk, and what it does with gradients that are no numbers. Its
+// arithmetic is held to PyTorch's in test_model_transformer.c.
 #include <unistd.h>
 
 #include "model_fixture.h"
 
-static mla_model *small_model(void)
-{
+static mla_model *small_model(void) {
     return formula_model(&llama_untied, MLA_COMPUTE_F32);
 }
 
-static void some_gradient(mla_model *m, uint64_t seed)
-{
+static void some_gradient(mla_model *m, uint64_t seed) {
     fill_noise(m->grad, m->n_master, seed);
 }
 
-static char *temporary(void)
-{
+static char *temporary(void) {
     const char *dir = getenv("TMPDIR");
     return mla_format("%s/mlagent-test-adamw-%d", dir ? dir : "/tmp", (int)getpid());
 }
 
-static void test_resume(void **state)
-{
+static void test_resume(void **state) {
     (void)state;
     mla_adamw_options options = mla_adamw_options_default();
     mla_model *a = small_model(), *b = small_model();
@@ -49,8 +45,7 @@ static void test_resume(void **state)
     mla_model_free(b);
 }
 
-static void damage(const char *path, long at)
-{
+static void damage(const char *path, long at) {
     FILE *f = fopen(path, "r+b");
     fseek(f, at, SEEK_SET);
     int c = fgetc(f);
@@ -59,15 +54,13 @@ static void damage(const char *path, long at)
     fclose(f);
 }
 
-static void expect_refusal(mla_adamw *opt, const char *path, const char *why)
-{
-    mla_err err = { { 0 } };
+static void expect_refusal(mla_adamw *opt, const char *path, const char *why) {
+    mla_err err = {{0}};
     assert_int_equal(mla_adamw_load(opt, path, &err), -1);
     if (!strstr(err.text, why)) fail_msg("'%s' does not say '%s'", err.text, why);
 }
 
-static void test_damage(void **state)
-{
+static void test_damage(void **state) {
     (void)state;
     mla_adamw_options options = mla_adamw_options_default();
     mla_model *a = small_model(), *b = formula_model(&llama_tied, MLA_COMPUTE_F32);
@@ -94,8 +87,7 @@ static void test_damage(void **state)
     mla_model_free(b);
 }
 
-static void test_not_finite(void **state)
-{
+static void test_not_finite(void **state) {
     (void)state;
     mla_adamw_options options = mla_adamw_options_default();
     mla_model *m = small_model(), *same = small_model();
@@ -112,8 +104,7 @@ static void test_not_finite(void **state)
     mla_model_free(same);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_resume),
         cmocka_unit_test(test_damage),

@@ -4,24 +4,23 @@
 
 enum { PROMPT = 150, NEW = 20, ALL = PROMPT + NEW, COMPANY = 8 };
 
-static const mla_model_config *const configs[] = { &llama_tied, &llama_untied, &qwen2_tied,
-                                                   &qwen2_untied };
+static const mla_model_config *const configs[] = {&llama_tied, &llama_untied, &qwen2_tied,
+                                                  &qwen2_untied};
 
-static void extend(const mla_model *m, mla_kv *kv, int seq, const int32_t *ids, int n, float *hidden)
-{
-    const mla_extend item = { seq, ids, n };
+static void extend(const mla_model *m, mla_kv *kv, int seq, const int32_t *ids, int n,
+                   float *hidden) {
+    const mla_extend item = {seq, ids, n};
     mla_err err;
     if (mla_transformer_extend(m, kv, &item, 1, hidden, &err)) fail_msg("%s", err.text);
 }
 
 // Each new token's hidden state, decoded one by one, is training's for that row: the same bits.
-static void check_against_forward(const mla_model *m)
-{
+static void check_against_forward(const mla_model *m) {
     const size_t dim = (size_t)m->config.dim;
     int32_t ids[ALL];
     fill_ids(ids, ALL);
-    const mla_segment whole = { 0, ALL, -1 };
-    const mla_token_batch batch = { ids, ALL, &whole, 1 };
+    const mla_segment whole = {0, ALL, -1};
+    const mla_token_batch batch = {ids, ALL, &whole, 1};
     mla_activations *acts = mla_activations_create(m);
     const float *want = mla_transformer_forward(m, &batch, acts, false);
     mla_kv *kv = mla_kv_create(m, 1 << 22);
@@ -42,8 +41,7 @@ static void check_against_forward(const mla_model *m)
     mla_activations_free(acts);
 }
 
-static void test_extend_is_forward(void **state)
-{
+static void test_extend_is_forward(void **state) {
     (void)state;
     for (size_t i = 0; i < MLA_COUNT(configs); i++)
         for (int bf16 = 0; bf16 <= (mla_compute_best() == MLA_COMPUTE_BF16); bf16++) {
@@ -55,8 +53,7 @@ static void test_extend_is_forward(void **state)
 
 // Eight children of one prompt decode together; each alone, and over a prompt of its own, gives the
 // same bits, though their prompts end in the middle of a page.
-static void test_company(void **state)
-{
+static void test_company(void **state) {
     (void)state;
     mla_model *m = formula_model(&llama_tied, mla_compute_best());
     enum { DIM = 32 };
@@ -80,7 +77,7 @@ static void test_company(void **state)
     for (int step = 0; step < NEW; step++) {
         for (int i = 0; i < COMPANY; i++) {
             next[i] = (step * 5 + i * 3 + 1) % VOCAB;
-            items[i] = (mla_extend){ seqs[i], &next[i], 1 };
+            items[i] = (mla_extend){seqs[i], &next[i], 1};
         }
         assert_int_equal(mla_transformer_extend(m, kv, items, COMPANY, together, &err), 0);
         extend(m, kv, solo, &next[5], 1, alone);
@@ -99,35 +96,33 @@ static void test_company(void **state)
     mla_model_free(m);
 }
 
-static void test_ceiling(void **state)
-{
+static void test_ceiling(void **state) {
     (void)state;
     mla_model *m = formula_model(&llama_tied, MLA_COMPUTE_F32);
-    mla_kv *kv = mla__kv_create(m, 3);      // pages
+    mla_kv *kv = mla__kv_create(m, 3); // pages
     int32_t ids[4 * MLA__PAGE];
     float hidden[2 * 32];
     mla_err err;
     fill_ids(ids, 4 * MLA__PAGE);
     int a = mla_kv_open(kv, -1), b = mla_kv_open(kv, -1);
     extend(m, kv, a, ids, MLA__PAGE + 1, hidden);
-    const mla_extend items[] = { { b, ids, 5 }, { a, ids, MLA__PAGE } };
+    const mla_extend items[] = {{b, ids, 5}, {a, ids, MLA__PAGE}};
     assert_int_equal(mla_transformer_extend(m, kv, items, 2, hidden, &err), -1);
     assert_non_null(strstr(err.text, "full"));
     assert_int_equal(mla_kv_length(kv, a), MLA__PAGE + 1);
     assert_int_equal(mla_kv_length(kv, b), 0);
     extend(m, kv, b, ids, 5, hidden);
-    assert_int_equal(mla_kv_open(kv, a), -1);   // no page for the tail's copy
+    assert_int_equal(mla_kv_open(kv, a), -1); // no page for the tail's copy
     mla_kv_close(kv, b);
     int c = mla_kv_open(kv, a);
     assert_true(c >= 0);
     mla_kv_close(kv, a);
-    extend(m, kv, c, ids, MLA__PAGE, hidden);   // the parent's own last page came back
+    extend(m, kv, c, ids, MLA__PAGE, hidden); // the parent's own last page came back
     mla_kv_free(kv);
     mla_model_free(m);
 }
 
-static void test_stale(void **state)
-{
+static void test_stale(void **state) {
     (void)state;
     mla_model *m = formula_model(&qwen2_tied, mla_compute_best());
     mla_kv *kv = mla_kv_create(m, 1 << 22);
@@ -141,7 +136,7 @@ static void test_stale(void **state)
     mla_model_param(m, 2)->data[0] += 0.5f;
     mla_model_refresh(m);
     assert_true(mla_model_version(m) > version);
-    const mla_extend item = { seq, ids + 7, 1 };
+    const mla_extend item = {seq, ids + 7, 1};
     assert_int_equal(mla_transformer_extend(m, kv, &item, 1, hidden, &err), -1);
     assert_non_null(strstr(err.text, "weights"));
     mla_kv_reset(kv);
@@ -155,8 +150,7 @@ static void test_stale(void **state)
     mla_model_free(m);
 }
 
-static void test_context_ends(void **state)
-{
+static void test_context_ends(void **state) {
     (void)state;
     mla_model *m = formula_model(&llama_tied, MLA_COMPUTE_F32);
     mla_kv *kv = mla_kv_create(m, 1 << 24);
@@ -165,7 +159,7 @@ static void test_context_ends(void **state)
     mla_err err;
     fill_ids(ids, 513);
     int seq = mla_kv_open(kv, -1);
-    const mla_extend item = { seq, ids, 513 };
+    const mla_extend item = {seq, ids, 513};
     assert_int_equal(mla_transformer_extend(m, kv, &item, 1, hidden, &err), -1);
     assert_non_null(strstr(err.text, "context"));
     extend(m, kv, seq, ids, 512, hidden);
@@ -173,8 +167,7 @@ static void test_context_ends(void **state)
     mla_model_free(m);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_extend_is_forward), cmocka_unit_test(test_company),
         cmocka_unit_test(test_ceiling),           cmocka_unit_test(test_stale),

@@ -2,8 +2,7 @@
 // values directly, gradients by central differences of the naive version.
 #include "model_fixture.h"
 
-static size_t kernel_tables(const mla__kernels *out[4])
-{
+static size_t kernel_tables(const mla__kernels *out[4]) {
     size_t n = 0;
     const mla__kernels *best = mla__kernels_best();
     out[n++] = &mla__kernels_portable;
@@ -15,22 +14,20 @@ static size_t kernel_tables(const mla__kernels *out[4])
     return n;
 }
 
-#define EACH_TABLE(k)                                                                   \
-    const mla__kernels *tables_[4];                                                     \
-    size_t n_tables_ = kernel_tables(tables_);                                          \
-    for (size_t i_ = 0; i_ < n_tables_; i_++)                                           \
+#define EACH_TABLE(k)                                                                              \
+    const mla__kernels *tables_[4];                                                                \
+    size_t n_tables_ = kernel_tables(tables_);                                                     \
+    for (size_t i_ = 0; i_ < n_tables_; i_++)                                                      \
         for (const mla__kernels *k = tables_[i_]; k; k = NULL)
 
-static void close_to(const char *what, const char *table, double got, double want, double limit)
-{
+static void close_to(const char *what, const char *table, double got, double want, double limit) {
     if (!(fabs(got - want) <= limit * (1 + fabs(want))))
         fail_msg("%s (%s): %.9g, wanted %.9g", what, table, got, want);
 }
 
-#define N 37                    // no whole number of vectors of any width
+#define N 37 // no whole number of vectors of any width
 
-static void test_norm(void **state)
-{
+static void test_norm(void **state) {
     (void)state;
     float x[N], w[N], dy[N], y[N], dx[N], dw[N];
     double want[N], up[N], down[N];
@@ -55,13 +52,13 @@ static void test_norm(void **state)
             for (int j = 0; j < N; j++)
                 numeric += (double)dy[j] * (up[j] - down[j]) / ((double)a - (double)b);
             close_to("norm dx", k->name, (double)dx[i], numeric, 2e-5);
-            close_to("norm dw", k->name, (double)dw[i], (double)dy[i] * want[i] / (double)w[i], 1e-5);
+            close_to("norm dw", k->name, (double)dw[i], (double)dy[i] * want[i] / (double)w[i],
+                     1e-5);
         }
     }
 }
 
-static void test_swiglu(void **state)
-{
+static void test_swiglu(void **state) {
     (void)state;
     float g[N], u[N], dy[N], y[N], dg[N], du[N];
     double want[N], up, down;
@@ -87,8 +84,7 @@ static void test_swiglu(void **state)
     }
 }
 
-static void test_rope(void **state)
-{
+static void test_rope(void **state) {
     (void)state;
     enum { DIM = 16 };
     float x[DIM], y[DIM], c[DIM / 2], s[DIM / 2];
@@ -106,12 +102,12 @@ static void test_rope(void **state)
         for (int i = 0; i < DIM; i++) close_to("rope", "any", (double)y[i], want[i], 1e-6);
         // A rotation's gradient is the rotation back.
         mla__ops_rope(y, c, s, DIM, true);
-        for (int i = 0; i < DIM; i++) close_to("rope back", "any", (double)y[i], (double)x[i], 1e-6);
+        for (int i = 0; i < DIM; i++)
+            close_to("rope back", "any", (double)y[i], (double)x[i], 1e-6);
     }
 }
 
-static void test_exponentials(void **state)
-{
+static void test_exponentials(void **state) {
     (void)state;
     float x[N], d[N];
     fill_noise(x, N, 8);
@@ -139,12 +135,11 @@ static void test_exponentials(void **state)
     }
 }
 
-static void test_bf16(void **state)
-{
+static void test_bf16(void **state) {
     (void)state;
-    const float from[] = { 1.0f, 1.00390625f, 1.01171875f, -3.0f, 65504.0f, 1e-30f, INFINITY };
+    const float from[] = {1.0f, 1.00390625f, 1.01171875f, -3.0f, 65504.0f, 1e-30f, INFINITY};
     // Ties go to the even neighbour: 1.00390625 down, 1.01171875 up.
-    const float want[] = { 1.0f, 1.0f, 1.015625f, -3.0f, 65536.0f, 1e-30f, INFINITY };
+    const float want[] = {1.0f, 1.0f, 1.015625f, -3.0f, 65536.0f, 1e-30f, INFINITY};
     EACH_TABLE(k) {
         mla__bf16 h[MLA_COUNT(from)];
         float back[MLA_COUNT(from)];
@@ -163,8 +158,7 @@ static void test_bf16(void **state)
     }
 }
 
-static void test_tiles(void **state)
-{
+static void test_tiles(void **state) {
     (void)state;
     enum { ROWS = 13, K = 10, COLS = 80 };
     float a[ROWS * 2 * K], b[2 * K * COLS], c[ROWS * COLS], scale[ROWS];
@@ -173,14 +167,21 @@ static void test_tiles(void **state)
     fill_noise(scale, ROWS, 11);
     EACH_TABLE(k) for (int bf16 = 0; bf16 <= (k->tile_bf16 ? 1 : 0); bf16++) {
         mla__bf16 ah[ROWS * 2 * K], bh[2 * K * COLS];
-        const int len = bf16 ? 2 * K : K;   // elements of a row
+        const int len = bf16 ? 2 * K : K; // elements of a row
         // In bf16 the elements of a pair lie side by side: [k / 2][col][2].
         k->to_bf16(a, ah, (size_t)(ROWS * 2 * K));
         k->to_bf16(b, bh, (size_t)(2 * K * COLS));
         for (int i = 0; i < ROWS * COLS; i++) c[i] = 1;
-        const mla__tile t = { .a = bf16 ? (void *)ah : (void *)a, .b = bf16 ? (void *)bh : (void *)b,
-                              .c = c, .scale = scale, .lda = K, .ldb = COLS, .ldc = COLS,
-                              .rows = ROWS, .k = K, .cols = COLS };
+        const mla__tile t = {.a = bf16 ? (void *)ah : (void *)a,
+                             .b = bf16 ? (void *)bh : (void *)b,
+                             .c = c,
+                             .scale = scale,
+                             .lda = K,
+                             .ldb = COLS,
+                             .ldc = COLS,
+                             .rows = ROWS,
+                             .k = K,
+                             .cols = COLS};
         (bf16 ? k->tile_bf16 : k->tile_f32)(&t);
         for (int r = 0; r < ROWS; r++)
             for (int col = 0; col < COLS; col++) {
@@ -201,8 +202,7 @@ static void test_tiles(void **state)
     }
 }
 
-static void test_adam(void **state)
-{
+static void test_adam(void **state) {
     (void)state;
     float p[N], g[N], m[N], v[N], p0[N], g0[N], m0[N], v0[N];
     fill_noise(p0, N, 12);
@@ -214,8 +214,14 @@ static void test_adam(void **state)
         memcpy(g, g0, sizeof g);
         memcpy(m, m0, sizeof m);
         for (int i = 0; i < N; i++) v[i] = v0[i] * v0[i];
-        const mla__adam how = { .lr = 0.01f, .beta1 = 0.9f, .beta2 = 0.99f, .eps = 1e-3f,
-                                .decay = 0.002f, .clip = 0.5f, .bias1 = 0.19f, .bias2 = 0.02f };
+        const mla__adam how = {.lr = 0.01f,
+                               .beta1 = 0.9f,
+                               .beta2 = 0.99f,
+                               .eps = 1e-3f,
+                               .decay = 0.002f,
+                               .clip = 0.5f,
+                               .bias1 = 0.19f,
+                               .bias2 = 0.02f};
         k->adam(p, g, m, v, N, &how);
         for (int i = 0; i < N; i++) {
             double grad = (double)g0[i] * 0.5, want = (double)p0[i] * (1 - 0.002);
@@ -242,8 +248,7 @@ typedef struct attention_case {
     float qkv[T * QKV], q[T * WIDTH], out[T * WIDTH], lse[T * HEADS];
 } attention_case;
 
-static void place(attention_case *c)
-{
+static void place(attention_case *c) {
     for (int t = 0; t < T; t++) {
         memcpy(c->q + t * WIDTH, c->qkv + t * QKV, WIDTH * sizeof(float));
         int page = c->span.pages[t / MLA__PAGE], slot = t % MLA__PAGE;
@@ -258,8 +263,7 @@ static void place(attention_case *c)
 }
 
 // sum of w * attention(qkv), naively.
-static double naive_sum(const float *qkv, const float *w)
-{
+static double naive_sum(const float *qkv, const float *w) {
     static float k[T * DIM], v[T * DIM];
     double total = 0, y[DIM];
     for (int h = 0; h < HEADS; h++) {
@@ -275,20 +279,23 @@ static double naive_sum(const float *qkv, const float *w)
     return total;
 }
 
-static void test_attention(void **state)
-{
+static void test_attention(void **state) {
     (void)state;
     attention_case *c = MLA_NEW(attention_case);
     c->model = formula_model(&llama_tied, MLA_COMPUTE_F32);
     c->kv = mla__kv_create(c->model, SIZE_MAX);
     int seq = mla_kv_open(c->kv, -1);
     assert_int_equal(mla__kv_reserve(c->kv, seq, T), 0);
-    c->span = (mla__span){ 0, T, 0, c->kv->seqs[seq].pages };
-    c->a = (mla__attention){ .model = c->model, .kv = c->kv, .spans = &c->span, .n_spans = 1,
-                             .rows = T, .arena = &c->arena };
+    c->span = (mla__span){0, T, 0, c->kv->seqs[seq].pages};
+    c->a = (mla__attention){.model = c->model,
+                            .kv = c->kv,
+                            .spans = &c->span,
+                            .n_spans = 1,
+                            .rows = T,
+                            .arena = &c->arena};
     for (size_t i = 0; i < MLA_COUNT(c->token); i++) c->token[i] = -1;
     fill_noise(c->qkv, T * QKV, 16);
-    float *w = MLA_NEW_ARRAY(float, T * WIDTH), *d = MLA_NEW_ARRAY(float, T * QKV);
+    float *w = MLA_NEW_ARRAY(float, T *WIDTH), *d = MLA_NEW_ARRAY(float, T *QKV);
     fill_noise(w, T * WIDTH, 17);
     place(c);
     mla__attention_forward(&c->a, c->q, c->out, c->lse);
@@ -315,11 +322,11 @@ static void test_attention(void **state)
 
 // ---- products --------------------------------------------------------------------------------
 
-static void test_products(void **state)
-{
+static void test_products(void **state) {
     (void)state;
     enum { ROWS = 87, IN = 24, OUT = 40, CAP = 96 };
-    static float x[CAP * IN], w[OUT * IN], y[CAP * OUT], alone[16 * OUT], dx[CAP * IN], dw[OUT * IN];
+    static float x[CAP * IN], w[OUT * IN], y[CAP * OUT], alone[16 * OUT], dx[CAP * IN],
+        dw[OUT * IN];
     mla__gemm *gemm = mla__gemm_create(MLA_COMPUTE_F32);
     fill_noise(x, ROWS * IN, 18);
     fill_noise(w, OUT * IN, 19);
@@ -332,7 +339,7 @@ static void test_products(void **state)
             for (int i = 0; i < IN; i++) want += (double)x[r * IN + i] * (double)w[o * IN + i];
             close_to("y = x w'", "oneDNN", (double)y[r * OUT + o], want, 1e-5);
         }
-        float one[16 * IN] = { 0 };
+        float one[16 * IN] = {0};
         memcpy(one, x + r * IN, IN * sizeof *one);
         mla__gemm_forward(gemm, packed, one, alone, true, 1);
         assert_memory_equal(alone, y + r * OUT, OUT * sizeof *y);
@@ -351,13 +358,12 @@ static void test_products(void **state)
     mla__gemm_free(gemm);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_norm),         cmocka_unit_test(test_swiglu),
-        cmocka_unit_test(test_rope),         cmocka_unit_test(test_exponentials),
-        cmocka_unit_test(test_bf16),         cmocka_unit_test(test_tiles),
-        cmocka_unit_test(test_adam),         cmocka_unit_test(test_attention),
+        cmocka_unit_test(test_norm),     cmocka_unit_test(test_swiglu),
+        cmocka_unit_test(test_rope),     cmocka_unit_test(test_exponentials),
+        cmocka_unit_test(test_bf16),     cmocka_unit_test(test_tiles),
+        cmocka_unit_test(test_adam),     cmocka_unit_test(test_attention),
         cmocka_unit_test(test_products),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

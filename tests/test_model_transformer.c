@@ -10,29 +10,27 @@ static const struct {
     const mla_model_config *config;
     bool with_gradients;
 } cases[] = {
-    { "llama_tied", &llama_tied, true },
-    { "llama_untied", &llama_untied, false },
-    { "qwen2_tied", &qwen2_tied, false },
-    { "qwen2_untied", &qwen2_untied, true },
+    {"llama_tied", &llama_tied, true},
+    {"llama_untied", &llama_untied, false},
+    {"qwen2_tied", &qwen2_tied, false},
+    {"qwen2_untied", &qwen2_untied, true},
 };
 
-static char *file_of(size_t at)
-{
+static char *file_of(size_t at) {
     return mla_format(DIR "%s.bin", cases[at].name);
 }
 
 // Mean loss of one sequence, its gradients accumulated times `weight`.
 static double sequence_loss(mla_model *m, mla_activations *acts, const int32_t *ids, int n,
-                            float weight, bool backward)
-{
-    const mla_segment whole = { 0, n, -1 };
-    const mla_token_batch batch = { ids, n, &whole, 1 };
+                            float weight, bool backward) {
+    const mla_segment whole = {0, n, -1};
+    const mla_token_batch batch = {ids, n, &whole, 1};
     int *rows = MLA_NEW_ARRAY(int, (size_t)n);
     float *logprob = MLA_NEW_ARRAY(float, (size_t)n), *d = MLA_NEW_ARRAY(float, (size_t)n);
     double loss = 0;
     mla_transformer_forward(m, &batch, acts, backward);
     for (int i = 0; i < n; i++) rows[i] = i;
-    const mla_head_rows at = { rows, ids + 1, n - 1, 1.0f };
+    const mla_head_rows at = {rows, ids + 1, n - 1, 1.0f};
     mla_head_forward(m, acts, &at, logprob, NULL);
     for (int i = 0; i < n - 1; i++) {
         loss -= (double)logprob[i] / (n - 1);
@@ -48,15 +46,13 @@ static double sequence_loss(mla_model *m, mla_activations *acts, const int32_t *
     return loss;
 }
 
-static float *copy_grads(mla_model *m)
-{
+static float *copy_grads(mla_model *m) {
     float *out = MLA_NEW_ARRAY(float, m->n_master);
     memcpy(out, m->grad, m->n_master * sizeof *out);
     return out;
 }
 
-static void test_logits(void **state)
-{
+static void test_logits(void **state) {
     (void)state;
     for (size_t i = 0; i < MLA_COUNT(cases); i++) {
         mla_model *m = formula_model(cases[i].config, MLA_COMPUTE_F32);
@@ -64,8 +60,8 @@ static void test_logits(void **state)
         int32_t ids[TOKENS];
         static float logits[TOKENS * VOCAB];
         fill_ids(ids, TOKENS);
-        const mla_segment whole = { 0, TOKENS, -1 };
-        const mla_token_batch batch = { ids, TOKENS, &whole, 1 };
+        const mla_segment whole = {0, TOKENS, -1};
+        const mla_token_batch batch = {ids, TOKENS, &whole, 1};
         mla_head_logits(m, mla_transformer_forward(m, &batch, acts, false), TOKENS, logits);
         char *file = file_of(i);
         float *want = vector_read(file, "logits", TOKENS, VOCAB);
@@ -78,8 +74,7 @@ static void test_logits(void **state)
 }
 
 static void compare_params(mla_model *m, const char *file, const char *prefix, bool grads,
-                           double limit)
-{
+                           double limit) {
     for (size_t i = 0; i < mla_model_params(m); i++) {
         const mla_param *p = mla_model_param(m, i);
         char *name = mla_format("%s:%s", prefix, p->name);
@@ -90,8 +85,7 @@ static void compare_params(mla_model *m, const char *file, const char *prefix, b
     }
 }
 
-static void test_gradients_and_steps(void **state)
-{
+static void test_gradients_and_steps(void **state) {
     (void)state;
     for (size_t i = 0; i < MLA_COUNT(cases); i++) {
         if (!cases[i].with_gradients) continue;
@@ -100,7 +94,8 @@ static void test_gradients_and_steps(void **state)
         int32_t ids[TOKENS];
         fill_ids(ids, TOKENS);
         char *file = file_of(i);
-        float *losses = vector_read(file, "losses", 1, 5), *norms = vector_read(file, "norms", 1, 5);
+        float *losses = vector_read(file, "losses", 1, 5),
+              *norms = vector_read(file, "norms", 1, 5);
         sequence_loss(m, acts, ids, TOKENS, 1, true);
         compare_params(m, file, "grad", true, 2e-5);
         mla_model_zero_grad(m);
@@ -125,8 +120,7 @@ static void test_gradients_and_steps(void **state)
 }
 
 // Eight sequences at once, and one after the other: the same gradients.
-static void test_accumulation(void **state)
-{
+static void test_accumulation(void **state) {
     (void)state;
     enum { LEN = 13, COUNT = 8, ALL = LEN * COUNT };
     mla_model *m = formula_model(&qwen2_untied, MLA_COMPUTE_F32);
@@ -137,7 +131,7 @@ static void test_accumulation(void **state)
     float logprob[ALL], d[ALL];
     for (int i = 0; i < ALL; i++) ids[i] = (i * i + 3 * i) % VOCAB;
     for (int s = 0; s < COUNT; s++) {
-        segments[s] = (mla_segment){ s * LEN, LEN, -1 };
+        segments[s] = (mla_segment){s * LEN, LEN, -1};
         sequence_loss(m, acts, ids + s * LEN, LEN, 1, true);
         for (int i = 0; i < LEN - 1; i++) {
             rows[n] = s * LEN + i;
@@ -147,8 +141,8 @@ static void test_accumulation(void **state)
     }
     float *one_by_one = copy_grads(m);
     mla_model_zero_grad(m);
-    const mla_token_batch batch = { ids, ALL, segments, COUNT };
-    const mla_head_rows at = { rows, targets, n, 1.0f };
+    const mla_token_batch batch = {ids, ALL, segments, COUNT};
+    const mla_head_rows at = {rows, targets, n, 1.0f};
     mla_transformer_forward(m, &batch, acts, true);
     mla_head_forward(m, acts, &at, logprob, NULL);
     mla_head_backward(m, acts, &at, d, NULL);
@@ -163,10 +157,9 @@ static void test_accumulation(void **state)
 
 enum { STEM = 75, BRANCH = 9, BRANCHES = 4, TWIG = 70 };
 
-// A tree: a stem, four branches from its end, and a twig on the third branch. Loss on everything but
-// the stem; `shared` or as separate sequences. Log-probabilities come out in the same order.
-static int tree_loss(mla_model *m, mla_activations *acts, bool shared, float *logprob)
-{
+// A tree: a stem, four branches from its end, and a twig on the third branch. Loss on everything
+// but the stem; `shared` or as separate sequences. Log-probabilities come out in the same order.
+static int tree_loss(mla_model *m, mla_activations *acts, bool shared, float *logprob) {
     static int32_t ids[2 * (STEM + BRANCH * BRANCHES + TWIG) + 4 * STEM], targets[256];
     int32_t stem[STEM], branch[BRANCHES][BRANCH], twig[TWIG];
     mla_segment segments[16];
@@ -176,19 +169,19 @@ static int tree_loss(mla_model *m, mla_activations *acts, bool shared, float *lo
     for (int b = 0; b < BRANCHES; b++)
         for (int i = 0; i < BRANCH; i++) branch[b][i] = (i * 11 + b * 17 + 1) % VOCAB;
     for (int i = 0; i < TWIG; i++) twig[i] = (i * 13 + 2) % VOCAB;
-#define PUT(from, len, parent_)                                        \
-    do {                                                               \
-        memcpy(ids + at, from, (len) * sizeof *ids);                   \
-        segments[count] = (mla_segment){ at, len, parent_ };           \
-        count++;                                                       \
-        at += (len);                                                   \
+#define PUT(from, len, parent_)                                                                    \
+    do {                                                                                           \
+        memcpy(ids + at, from, (len) * sizeof *ids);                                               \
+        segments[count] = (mla_segment){at, len, parent_};                                         \
+        count++;                                                                                   \
+        at += (len);                                                                               \
     } while (0)
-#define LOSS(row, target)                                              \
-    do {                                                               \
-        rows[n] = row;                                                 \
-        targets[n] = target;                                           \
-        d[n] = 0.1f + 0.01f * (float)(n % 7);                          \
-        n++;                                                           \
+#define LOSS(row, target)                                                                          \
+    do {                                                                                           \
+        rows[n] = row;                                                                             \
+        targets[n] = target;                                                                       \
+        d[n] = 0.1f + 0.01f * (float)(n % 7);                                                      \
+        n++;                                                                                       \
     } while (0)
     if (shared) PUT(stem, STEM, -1);
     for (int b = 0; b < BRANCHES; b++) {
@@ -204,8 +197,8 @@ static int tree_loss(mla_model *m, mla_activations *acts, bool shared, float *lo
         PUT(twig, TWIG, mine);
         for (int i = 0; i < TWIG - 1; i++) LOSS(start + i, twig[i + 1]);
     }
-    const mla_token_batch batch = { ids, at, segments, count };
-    const mla_head_rows head = { rows, targets, n, 0.8f };
+    const mla_token_batch batch = {ids, at, segments, count};
+    const mla_head_rows head = {rows, targets, n, 0.8f};
     mla_transformer_forward(m, &batch, acts, true);
     mla_head_forward(m, acts, &head, logprob, NULL);
     mla_head_backward(m, acts, &head, d, d);
@@ -213,10 +206,9 @@ static int tree_loss(mla_model *m, mla_activations *acts, bool shared, float *lo
     return n;
 }
 
-static void test_segment_tree(void **state)
-{
+static void test_segment_tree(void **state) {
     (void)state;
-    const mla_model_config *configs[] = { &llama_tied, &qwen2_untied, &llama_untied };
+    const mla_model_config *configs[] = {&llama_tied, &qwen2_untied, &llama_untied};
     for (size_t i = 0; i < MLA_COUNT(configs); i++)
         for (int bf16 = 0; bf16 <= (mla_compute_best() == MLA_COMPUTE_BF16); bf16++) {
             mla_model *m = formula_model(configs[i], bf16 ? MLA_COMPUTE_BF16 : MLA_COMPUTE_F32);
@@ -228,7 +220,8 @@ static void test_segment_tree(void **state)
             assert_int_equal(tree_loss(m, acts, true, shared), n);
             assert_memory_equal(apart, shared, (size_t)n * sizeof *apart);
             double gap = relative_gap(m->grad, want, m->n_master);
-            if (gap > (bf16 ? 1e-2 : 1e-5)) fail_msg("tree gradients differ by %g (bf16 %d)", gap, bf16);
+            if (gap > (bf16 ? 1e-2 : 1e-5))
+                fail_msg("tree gradients differ by %g (bf16 %d)", gap, bf16);
             free(want);
             mla_activations_free(acts);
             mla_model_free(m);
@@ -236,8 +229,7 @@ static void test_segment_tree(void **state)
 }
 
 // The same bits every time.
-static void test_repeats(void **state)
-{
+static void test_repeats(void **state) {
     (void)state;
     mla_model *m = formula_model(&llama_tied, mla_compute_best());
     mla_activations *acts = mla_activations_create(m);
@@ -259,19 +251,18 @@ static void test_repeats(void **state)
 enum { ROWS = 5 };
 
 static double head_value(mla_model *m, mla_activations *acts, const mla_head_rows *at,
-                         const float *d_logprob, const float *d_entropy)
-{
+                         const float *d_logprob, const float *d_entropy) {
     float logprob[ROWS], entropy[ROWS];
     double sum = 0;
     mla_head_forward(m, acts, at, logprob, entropy);
     for (int i = 0; i < at->n; i++)
-        sum += (double)d_logprob[i] * (double)logprob[i] + (double)d_entropy[i] * (double)entropy[i];
+        sum +=
+            (double)d_logprob[i] * (double)logprob[i] + (double)d_entropy[i] * (double)entropy[i];
     return sum;
 }
 
 static double head_slope(mla_model *m, mla_activations *acts, const mla_head_rows *at,
-                         const float *d_logprob, const float *d_entropy, float *x, bool weights)
-{
+                         const float *d_logprob, const float *d_entropy, float *x, bool weights) {
     float kept = *x, a = kept + 0.01f, b = kept - 0.01f;
     *x = a;
     if (weights) mla_model_refresh(m);
@@ -283,20 +274,19 @@ static double head_slope(mla_model *m, mla_activations *acts, const mla_head_row
     return (up - down) / ((double)a - (double)b);
 }
 
-static void test_head(void **state)
-{
+static void test_head(void **state) {
     (void)state;
     mla_model *m = formula_model(&qwen2_untied, MLA_COMPUTE_F32);
     mla_activations *acts = mla_activations_create(m);
     int32_t ids[TOKENS];
     fill_ids(ids, TOKENS);
-    const mla_segment whole = { 0, TOKENS, -1 };
-    const mla_token_batch batch = { ids, TOKENS, &whole, 1 };
+    const mla_segment whole = {0, TOKENS, -1};
+    const mla_token_batch batch = {ids, TOKENS, &whole, 1};
     // A row may repeat.
-    const int rows[ROWS] = { 3, 7, 7, 20, 0 };
-    const int32_t targets[ROWS] = { 1, 2, 96, 0, 50 };
-    const float d_logprob[ROWS] = { 1, -0.5f, 2, 0, 0.3f }, d_entropy[ROWS] = { 0.2f, 1, 0, -1, 0.5f };
-    const mla_head_rows at = { rows, targets, ROWS, 0.7f };
+    const int rows[ROWS] = {3, 7, 7, 20, 0};
+    const int32_t targets[ROWS] = {1, 2, 96, 0, 50};
+    const float d_logprob[ROWS] = {1, -0.5f, 2, 0, 0.3f}, d_entropy[ROWS] = {0.2f, 1, 0, -1, 0.5f};
+    const mla_head_rows at = {rows, targets, ROWS, 0.7f};
     mla_transformer_forward(m, &batch, acts, true);
     mla_head_backward(m, acts, &at, d_logprob, d_entropy);
     for (int r = 0; r < TOKENS; r++)
@@ -319,8 +309,7 @@ static void test_head(void **state)
 
 // ---- bf16 ------------------------------------------------------------------------------------
 
-static void test_bf16_near_f32(void **state)
-{
+static void test_bf16_near_f32(void **state) {
     (void)state;
     if (mla_compute_best() != MLA_COMPUTE_BF16) skip();
     for (size_t i = 0; i < MLA_COUNT(cases); i++) {
@@ -328,7 +317,8 @@ static void test_bf16_near_f32(void **state)
         size_t n = 0;
         int count = 0;
         for (int bf16 = 0; bf16 < 2; bf16++) {
-            mla_model *m = formula_model(cases[i].config, bf16 ? MLA_COMPUTE_BF16 : MLA_COMPUTE_F32);
+            mla_model *m =
+                formula_model(cases[i].config, bf16 ? MLA_COMPUTE_BF16 : MLA_COMPUTE_F32);
             mla_activations *acts = mla_activations_create(m);
             count = tree_loss(m, acts, true, logprob[bf16]);
             grads[bf16] = copy_grads(m);
@@ -349,8 +339,7 @@ static void test_bf16_near_f32(void **state)
     }
 }
 
-static void test_freeze(void **state)
-{
+static void test_freeze(void **state) {
     (void)state;
     mla_model *m = formula_model(&qwen2_untied, mla_compute_best());
     mla_model *frozen = mla_model_freeze(m);
@@ -370,12 +359,11 @@ static void test_freeze(void **state)
     mla_model_free(m);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_logits),       cmocka_unit_test(test_gradients_and_steps),
-        cmocka_unit_test(test_accumulation), cmocka_unit_test(test_segment_tree),
-        cmocka_unit_test(test_repeats),      cmocka_unit_test(test_head),
+        cmocka_unit_test(test_logits),        cmocka_unit_test(test_gradients_and_steps),
+        cmocka_unit_test(test_accumulation),  cmocka_unit_test(test_segment_tree),
+        cmocka_unit_test(test_repeats),       cmocka_unit_test(test_head),
         cmocka_unit_test(test_bf16_near_f32), cmocka_unit_test(test_freeze),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
 // What the policy reads. States of one task share the head of the prompt (system turn and task), so
-// that a prefix cache can work across them; what changes comes last.
+// that a prefix cache can work across them; what changes comes after. The script stands last: an edit
+// copies lines of it, and a small model copies best from near by.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,10 +54,16 @@ static void thought_of(mla_buf *out, const char *reply) {
     if (cut) mla_buf_puts(out, "...");
 }
 
+// Only an edit's thought is told: what a look or an undo was for shows in what came after, and
+// states that differ in nothing else then share their whole prompt.
 static void history_line(mla_buf *out, const mla_step *step) {
-    mla_buf_printf(out, "%d. %s (", step->index + 1, mla_action_name(step->kind));
-    thought_of(out, step->text);
-    mla_buf_printf(out, ") -> %s", mla_outcome_name(step->outcome));
+    mla_buf_printf(out, "%d. %s", step->index + 1, mla_action_name(step->kind));
+    if (mla_action_is_edit(step->kind)) {
+        mla_buf_puts(out, " (");
+        thought_of(out, step->text);
+        mla_buf_puts(out, ")");
+    }
+    mla_buf_printf(out, " -> %s", mla_outcome_name(step->outcome));
     if (isfinite(step->reward.score_after)) {
         mla_buf_printf(out, ", score %.6g", step->reward.score_after);
         if (isfinite(step->reward.score_before)) {
@@ -99,9 +106,9 @@ static void user_turn(mla_buf *out, const mla_view *view, size_t skip) {
         if (skip) mla_buf_printf(out, "(%zu older steps left out)\n", skip);
         for (size_t i = skip; i < view->n_history; i++) history_line(out, &view->history[i]);
     }
-    script_part(out, view);
     if (view->n_history) feedback_part(out, view->history[view->n_history - 1].feedback);
-    mla_buf_printf(out, "# Now\nSteps left: %d.", view->steps_left);
+    mla_buf_printf(out, "# Now\nSteps left: %d.\n", view->steps_left);
+    script_part(out, view);
 }
 
 static void render(const mla_policy *policy, const mla_view *view, size_t skip, mla_ids *out) {

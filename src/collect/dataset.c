@@ -47,7 +47,9 @@ typedef struct {
     size_t at;                     // step of the trajectory
     char *key;                     // what it does, without the wording of its thought; owned
     size_t rank;                   // how many equal ones come before it
-    uint64_t draw;                 // its place by lot
+    uint64_t lot;                  // of its state
+    size_t crowd;                  // how many of the shelf start from its state
+    uint64_t draw;                 // its own place by lot
 } candidate;
 
 // Steps of one task and sort, the distinct ones first.
@@ -88,17 +90,26 @@ static char *key_of(const mla_step *step) {
 static int by_key(const void *a, const void *b) {
     const candidate *p = a, *q = b;
     int order = strcmp(p->key, q->key);
-    return order ? order : (p->draw > q->draw) - (p->draw < q->draw);
+    if (order) return order;
+    if (p->crowd != q->crowd) return p->crowd > q->crowd ? -1 : 1;
+    return (p->draw > q->draw) - (p->draw < q->draw);
 }
 
+// The distinct actions first; among these, the states that have most of them, for a state costs its
+// tokens only once.
 static int by_rank(const void *a, const void *b) {
     const candidate *p = a, *q = b;
     if (p->rank != q->rank) return p->rank < q->rank ? -1 : 1;
+    if (p->crowd != q->crowd) return p->crowd > q->crowd ? -1 : 1;
+    if (p->lot != q->lot) return p->lot < q->lot ? -1 : 1;
     return (p->draw > q->draw) - (p->draw < q->draw);
 }
 
 static void arrange(shelf *s) {
     if (!s->len) return;
+    for (size_t i = 0; i < s->len; i++) {
+        for (size_t j = 0; j < s->len; j++) s->items[i].crowd += s->items[j].lot == s->items[i].lot;
+    }
     qsort(s->items, s->len, sizeof *s->items, by_key);
     for (size_t i = 1; i < s->len; i++) {
         bool again = !strcmp(s->items[i].key, s->items[i - 1].key);
@@ -108,9 +119,12 @@ static void arrange(shelf *s) {
 }
 
 static void put(shelf *s, const mla_trajectory *trajectory, size_t at, mla_rng *rng) {
+    const mla_step *step = &trajectory->steps[at];
+    uint64_t draw = mla_rng_u64(rng);
     MLA_GROW(s->items, s->cap, s->len + 1);
-    s->items[s->len++] = (candidate){.trajectory = trajectory, .at = at, .draw = mla_rng_u64(rng),
-                                     .key = key_of(&trajectory->steps[at])};
+    s->items[s->len++] = (candidate){
+        .trajectory = trajectory, .at = at, .draw = draw, .key = key_of(step),
+        .lot = mla_rng_derive(mla_rng_hash(step->state.commit), at, 0, 0)};
 }
 
 static task_shelf *make_shelves(const mla_trajectories *all, const mla_task *const *tasks,

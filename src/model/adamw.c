@@ -1,8 +1,9 @@
-// AdamW (Loshchilov and Hutter, 2019) over all parameters of a model, in pieces that threads share; the
-// sums are taken in the order of the pieces, so the threads' number does not show in the result.
+// AdamW (Loshchilov and Hutter, 2019) over all parameters of a model, in pieces that threads share;
+// the sums are taken in the order of the pieces, so the threads' number does not show in the
+// result.
 //
-// The state's file: "MLAADAM1", then u64 steps taken, parameters, floats; for each parameter u64 name
-// hash, rows, columns; then the two moments as fp32; then a u64 checksum of all before it.
+// The state's file: "MLAADAM1", then u64 steps taken, parameters, floats; for each parameter u64
+// name hash, rows, columns; then the two moments as fp32; then a u64 checksum of all before it.
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -16,10 +17,10 @@
 #include "base/rng.h"
 #include "model/internal.h"
 
-#define PIECE 65536             // floats
+#define PIECE 65536 // floats
 
 typedef struct piece {
-    size_t at, n;               // in the flat arrays
+    size_t at, n; // in the flat arrays
     bool decays;
 } piece;
 
@@ -27,19 +28,17 @@ struct mla_adamw {
     mla_model *model;
     mla_adamw_options options;
     uint64_t steps;
-    float *m, *v;               // [n_master] each
+    float *m, *v; // [n_master] each
     piece *pieces;
     size_t n_pieces, cap_pieces;
-    double *sums;               // [n_pieces]
+    double *sums; // [n_pieces]
 };
 
-mla_adamw_options mla_adamw_options_default(void)
-{
-    return (mla_adamw_options){ .beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-8f, .clip_norm = 1.0f };
+mla_adamw_options mla_adamw_options_default(void) {
+    return (mla_adamw_options){.beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-8f, .clip_norm = 1.0f};
 }
 
-static void cut_pieces(mla_adamw *opt)
-{
+static void cut_pieces(mla_adamw *opt) {
     const mla_model *m = opt->model;
     for (size_t i = 0; i < m->n_params; i++) {
         const mla_param *p = &m->params[i];
@@ -47,14 +46,13 @@ static void cut_pieces(mla_adamw *opt)
         for (size_t at = 0; at < n; at += PIECE) {
             MLA_GROW(opt->pieces, opt->cap_pieces, opt->n_pieces + 1);
             opt->pieces[opt->n_pieces++] =
-                (piece){ begin + at, n - at < PIECE ? n - at : PIECE, p->rows > 1 };
+                (piece){begin + at, n - at < PIECE ? n - at : PIECE, p->rows > 1};
         }
     }
     opt->sums = MLA_NEW_ARRAY(double, opt->n_pieces);
 }
 
-mla_adamw *mla_adamw_create(mla_model *model, const mla_adamw_options *options)
-{
+mla_adamw *mla_adamw_create(mla_model *model, const mla_adamw_options *options) {
     MLA_ASSERT(model->options.trainable);
     mla_adamw *opt = MLA_NEW(mla_adamw);
     opt->model = model;
@@ -65,8 +63,7 @@ mla_adamw *mla_adamw_create(mla_model *model, const mla_adamw_options *options)
     return opt;
 }
 
-void mla_adamw_free(mla_adamw *opt)
-{
+void mla_adamw_free(mla_adamw *opt) {
     if (!opt) return;
     free(opt->m);
     free(opt->v);
@@ -75,8 +72,7 @@ void mla_adamw_free(mla_adamw *opt)
     free(opt);
 }
 
-static double gradient_norm(mla_adamw *opt)
-{
+static double gradient_norm(mla_adamw *opt) {
     const mla_model *m = opt->model;
     double total = 0;
 #pragma omp parallel for schedule(static)
@@ -86,8 +82,7 @@ static double gradient_norm(mla_adamw *opt)
     return sqrt(total);
 }
 
-double mla_adamw_step(mla_adamw *opt, double lr)
-{
+double mla_adamw_step(mla_adamw *opt, double lr) {
     mla_model *m = opt->model;
     const mla_adamw_options *o = &opt->options;
     const double norm = gradient_norm(opt);
@@ -96,7 +91,8 @@ double mla_adamw_step(mla_adamw *opt, double lr)
         return norm;
     }
     opt->steps++;
-    mla__adam how = { .lr = (float)lr, .beta1 = o->beta1, .beta2 = o->beta2, .eps = o->eps, .clip = 1 };
+    mla__adam how = {
+        .lr = (float)lr, .beta1 = o->beta1, .beta2 = o->beta2, .eps = o->eps, .clip = 1};
     how.bias1 = (float)(1 - pow((double)o->beta1, (double)opt->steps));
     how.bias2 = (float)(1 - pow((double)o->beta2, (double)opt->steps));
     if (o->clip_norm > 0 && norm > (double)o->clip_norm)
@@ -115,12 +111,11 @@ double mla_adamw_step(mla_adamw *opt, double lr)
 
 // ---- the state's file ------------------------------------------------------------------------
 
-static const char magic[8] = { 'M', 'L', 'A', 'A', 'D', 'A', 'M', '1' };
+static const char magic[8] = {'M', 'L', 'A', 'A', 'D', 'A', 'M', '1'};
 
 // Four independent multiply-and-rotate chains over 8-byte words; len is a multiple of 8.
-static uint64_t checksum(uint64_t seed, const void *bytes, size_t len)
-{
-    uint64_t h[4] = { seed, seed + 1, seed + 2, seed + 3 };
+static uint64_t checksum(uint64_t seed, const void *bytes, size_t len) {
+    uint64_t h[4] = {seed, seed + 1, seed + 2, seed + 3};
     for (size_t i = 0; i < len / 8; i++) {
         uint64_t word;
         memcpy(&word, (const char *)bytes + 8 * i, 8);
@@ -131,8 +126,7 @@ static uint64_t checksum(uint64_t seed, const void *bytes, size_t len)
 }
 
 // magic, steps, parameters, floats, then three words a parameter. Caller frees.
-static uint64_t *header_of(const mla_adamw *opt, size_t *words)
-{
+static uint64_t *header_of(const mla_adamw *opt, size_t *words) {
     const mla_model *m = opt->model;
     *words = 4 + 3 * m->n_params;
     uint64_t *h = MLA_NEW_ARRAY(uint64_t, *words);
@@ -148,8 +142,7 @@ static uint64_t *header_of(const mla_adamw *opt, size_t *words)
     return h;
 }
 
-static int write_state(const mla_adamw *opt, int fd, mla_err *err)
-{
+static int write_state(const mla_adamw *opt, int fd, mla_err *err) {
     size_t words, bytes = opt->model->n_master * sizeof(float);
     uint64_t *header = header_of(opt, &words);
     uint64_t sum = checksum(0, header, words * 8);
@@ -161,8 +154,7 @@ static int write_state(const mla_adamw *opt, int fd, mla_err *err)
     return mla_fs_write_all(fd, &sum, sizeof sum, err);
 }
 
-int mla_adamw_save(const mla_adamw *opt, const char *path, mla_err *err)
-{
+int mla_adamw_save(const mla_adamw *opt, const char *path, mla_err *err) {
     char *part = mla_format("%s.tmp", path);
     int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644), rc = -1;
     if (fd < 0) {
@@ -181,8 +173,7 @@ int mla_adamw_save(const mla_adamw *opt, const char *path, mla_err *err)
     return rc;
 }
 
-static int read_all(int fd, void *bytes, size_t len)
-{
+static int read_all(int fd, void *bytes, size_t len) {
     for (size_t at = 0; at < len;) {
         ssize_t got = read(fd, (char *)bytes + at, len - at);
         if (got < 0 && errno == EINTR) continue;
@@ -193,8 +184,7 @@ static int read_all(int fd, void *bytes, size_t len)
 }
 
 // Reads into m and v [n_master each]; 0, or -1 with a message that names what is wrong.
-static int read_state(mla_adamw *opt, int fd, float *m, float *v, mla_err *err)
-{
+static int read_state(mla_adamw *opt, int fd, float *m, float *v, mla_err *err) {
     size_t words, bytes = opt->model->n_master * sizeof *m;
     uint64_t *want = header_of(opt, &words), *have = MLA_NEW_ARRAY(uint64_t, words), sum, stored;
     int rc = read_all(fd, have, words * 8);
@@ -215,8 +205,7 @@ static int read_state(mla_adamw *opt, int fd, float *m, float *v, mla_err *err)
     return rc;
 }
 
-int mla_adamw_load(mla_adamw *opt, const char *path, mla_err *err)
-{
+int mla_adamw_load(mla_adamw *opt, const char *path, mla_err *err) {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return mla_err_set(err, "%s: cannot be read: %s", path, strerror(errno));
     size_t n = opt->model->n_master;

@@ -10,29 +10,27 @@
 #include "base/mem.h"
 #include "model/internal.h"
 
-typedef struct block {          // queries [first, first + n) of a span, for all heads of a group
+typedef struct block { // queries [first, first + n) of a span, for all heads of a group
     int span, first, n;
 } block;
 
-typedef struct shape {          // the sizes that everything here needs
+typedef struct shape { // the sizes that everything here needs
     const mla__kernels *k;
-    bool pairs;                 // bf16: two elements a lane
+    bool pairs; // bf16: two elements a lane
     int heads, kv_heads, group, dim, padded, lanes /* of a padded head */, tokens, rows;
     int page_lanes;
-    size_t element, width;      // width = heads * dim
+    size_t element, width; // width = heads * dim
     float scale;
 } shape;
 
-static int block_tokens(int group)
-{
+static int block_tokens(int group) {
     int blocks = 96 / (16 * group);
     return 16 * (blocks < 1 ? 1 : blocks);
 }
 
-static shape shape_of(const mla_model *model)
-{
+static shape shape_of(const mla_model *model) {
     const mla_model_config *c = &model->config;
-    shape s = { .k = model->kernels, .pairs = model->options.compute == MLA_COMPUTE_BF16 };
+    shape s = {.k = model->kernels, .pairs = model->options.compute == MLA_COMPUTE_BF16};
     s.heads = c->heads;
     s.kv_heads = c->kv_heads;
     s.group = c->heads / c->kv_heads;
@@ -48,16 +46,31 @@ static shape shape_of(const mla_model *model)
     return s;
 }
 
-static void multiply(const shape *s, const mla__tile *t)
-{
-    if (s->pairs)
-        s->k->tile_bf16(t);
-    else
-        s->k->tile_f32(t);
+// c [rows, cols] of a [rows, k] and b [k, cols], all without gaps; k in lanes.
+static mla__tile dense(const void *a, const void *b, float *c, int rows, int k, int cols) {
+    return (mla__tile){.a = a, .lda = k, .b = b, .ldb = cols, .c = c, .ldc = cols,
+                       .rows = rows, .k = k, .cols = cols};
 }
 
-static block *list_blocks(const mla__attention *a, int tokens, int *count)
-{
+static void multiply(const shape *s, mla__tile t) {
+    if (s->pairs)
+        s->k->tile_bf16(&t);
+    else
+        s->k->tile_f32(&t);
+}
+
+// c = scale * c + a b, or a b if `scale` is NULL.
+static void multiply_scaled(const shape *s, mla__tile t, const float *scale) {
+    t.scale = scale;
+    multiply(s, t);
+}
+
+static void multiply_add(const shape *s, mla__tile t) {
+    t.add = true;
+    multiply(s, t);
+}
+
+static block *list_blocks(const mla__attention *a, int tokens, int *count) {
     size_t n = 0;
     for (int i = 0; i < a->n_spans; i++) n += (size_t)((a->spans[i].n + tokens - 1) / tokens);
     block *blocks = MLA_NEW_ARRAY(block, n ? n : 1);
@@ -65,7 +78,7 @@ static block *list_blocks(const mla__attention *a, int tokens, int *count)
     for (int i = 0; i < a->n_spans; i++)
         for (int at = 0; at < a->spans[i].n; at += tokens) {
             int left = a->spans[i].n - at;
-            blocks[(*count)++] = (block){ i, at, left < tokens ? left : tokens };
+            blocks[(*count)++] = (block){i, at, left < tokens ? left : tokens};
         }
     return blocks;
 }
@@ -73,21 +86,19 @@ static block *list_blocks(const mla__attention *a, int tokens, int *count)
 // ---- forward ---------------------------------------------------------------------------------
 
 typedef struct forward_scratch {
-    float *q;                   // [rows, lanes] of 32 bits
-    float *s;                   // [rows, PAGE]
-    void *p;                    // [rows, PAGE] compute type
-    float *o;                   // [rows, padded]
-    float *max, *sum, *keep;    // [rows]
-    int *valid;                 // [rows]
+    float *q;                // [rows, lanes] of 32 bits
+    float *s;                // [rows, PAGE]
+    void *p;                 // [rows, PAGE] compute type
+    float *o;                // [rows, padded]
+    float *max, *sum, *keep; // [rows]
+    int *valid;              // [rows]
 } forward_scratch;
 
-static size_t forward_scratch_size(const shape *s)
-{
+static size_t forward_scratch_size(const shape *s) {
     return (size_t)s->rows * (2 * (size_t)s->padded + 2 * MLA__PAGE + 4);
 }
 
-static forward_scratch forward_scratch_at(const shape *s, float *at)
-{
+static forward_scratch forward_scratch_at(const shape *s, float *at) {
     size_t rows = (size_t)s->rows, padded = (size_t)s->padded;
     forward_scratch f;
     f.q = at;
@@ -102,8 +113,7 @@ static forward_scratch forward_scratch_at(const shape *s, float *at)
 }
 
 // Row t * group + h of the block is head h of token t: decoding then has its rows side by side.
-static void gather_rows(const shape *s, const char *from, int row, int n, int kv_head, char *to)
-{
+static void gather_rows(const shape *s, const char *from, int row, int n, int kv_head, char *to) {
     const size_t bytes = (size_t)s->dim * s->element, padded = (size_t)s->padded * s->element;
     for (int t = 0; t < n; t++)
         for (int h = 0; h < s->group; h++) {
@@ -116,35 +126,31 @@ static void gather_rows(const shape *s, const char *from, int row, int n, int kv
 }
 
 static void page_forward(const mla__attention *a, const shape *s, const mla__span *span,
-                         const block *b, int kv_head, int page, const forward_scratch *f)
-{
+                         const block *b, int kv_head, int page, const forward_scratch *f) {
     const int rows = b->n * s->group, at = span->pages[page];
-    const mla__tile scores = { .a = f->q, .lda = s->lanes,
-                               .b = mla__kv_keys(a->kv, at, a->layer, kv_head), .ldb = MLA__PAGE,
-                               .c = f->s, .ldc = MLA__PAGE,
-                               .rows = rows, .k = s->lanes, .cols = MLA__PAGE };
-    multiply(s, &scores);
+    multiply(s, dense(f->q, mla__kv_keys(a->kv, at, a->layer, kv_head), f->s, rows, s->lanes,
+                      MLA__PAGE));
     for (int r = 0; r < rows; r++)
         f->valid[r] = span->pos + b->first + r / s->group + 1 - page * MLA__PAGE;
-    const mla__softmax soft = { .s = f->s, .valid = f->valid, .rows = rows, .scale = s->scale,
-                                .max = f->max, .sum = f->sum, .keep = f->keep };
+    const mla__softmax soft = {.s = f->s,
+                               .valid = f->valid,
+                               .rows = rows,
+                               .scale = s->scale,
+                               .max = f->max,
+                               .sum = f->sum,
+                               .keep = f->keep};
     s->k->softmax(&soft);
     const void *p = f->s;
     if (s->pairs) {
         s->k->to_bf16(f->s, f->p, (size_t)rows * MLA__PAGE);
         p = f->p;
     }
-    const mla__tile values = { .a = p, .lda = s->page_lanes,
-                               .b = mla__kv_values(a->kv, at, a->layer, kv_head),
-                               .ldb = s->padded, .c = f->o, .ldc = s->padded,
-                               .scale = page ? f->keep : NULL,
-                               .rows = rows, .k = s->page_lanes, .cols = s->padded };
-    multiply(s, &values);
+    multiply_scaled(s, dense(p, mla__kv_values(a->kv, at, a->layer, kv_head), f->o, rows,
+                             s->page_lanes, s->padded), page ? f->keep : NULL);
 }
 
 static void block_forward(const mla__attention *a, const shape *s, const block *b, int kv_head,
-                          const void *q, void *out, float *lse, const forward_scratch *f)
-{
+                          const void *q, void *out, float *lse, const forward_scratch *f) {
     const mla__span *span = &a->spans[b->span];
     const int rows = b->n * s->group, row = span->row + b->first;
     const int last = (span->pos + b->first + b->n - 1) / MLA__PAGE;
@@ -168,8 +174,7 @@ static void block_forward(const mla__attention *a, const shape *s, const block *
     }
 }
 
-void mla__attention_forward(const mla__attention *a, const void *q, void *out, float *lse)
-{
+void mla__attention_forward(const mla__attention *a, const void *q, void *out, float *lse) {
     const shape s = shape_of(a->model);
     int n_blocks;
     block *blocks = list_blocks(a, s.tokens, &n_blocks);
@@ -178,8 +183,7 @@ void mla__attention_forward(const mla__attention *a, const void *q, void *out, f
     float *scratch = mla__arena_take(a->arena, (size_t)threads * size * sizeof *scratch);
 #pragma omp parallel num_threads(threads)
     {
-        forward_scratch f =
-            forward_scratch_at(&s, scratch + (size_t)omp_get_thread_num() * size);
+        forward_scratch f = forward_scratch_at(&s, scratch + (size_t)omp_get_thread_num() * size);
         // Later blocks see more pages: the longest tasks go first.
 #pragma omp for schedule(dynamic)
         for (int task = 0; task < n_blocks * s.kv_heads; task++)
@@ -198,8 +202,8 @@ void mla__attention_forward(const mla__attention *a, const void *q, void *out, f
 // A thread owns the key pages it works on, and a dQ of its own; the dQs are added in the order of
 // the threads.
 
-typedef struct packed_block {   // of one block and key head; lanes of 32 bits, columns h * tokens + t
-    float *q, *d_out;           // [lanes, rows]: for S' and dP'
+typedef struct packed_block { // of one block and key head; lanes of 32 bits, columns h * tokens + t
+    float *q, *d_out;         // [lanes, rows]: for S' and dP'
     float *q_rows, *d_out_rows; // [rows / E, padded]: for dK and dV
     float *lse, *dot;           // [rows]
 } packed_block;
@@ -216,19 +220,18 @@ typedef struct backward {
     float *scratch;             // [threads, page_scratch_size]
 } backward;
 
-static uint32_t pair_of(const mla__bf16 *x, const mla__bf16 *y)
-{
+static uint32_t pair_of(const mla__bf16 *x, const mla__bf16 *y) {
     return (uint32_t)*x | (uint32_t)*y << 16;
 }
 
 // x [rows, padded] in the compute type into both lane layouts.
-static void pack_rows(const shape *s, const void *x, float *by_dim, float *by_row)
-{
+static void pack_rows(const shape *s, const void *x, float *by_dim, float *by_row) {
     const int rows = s->rows, padded = s->padded;
     if (!s->pairs) {
         memcpy(by_row, x, (size_t)rows * (size_t)padded * sizeof *by_row);
         for (int d = 0; d < padded; d++)
-            for (int r = 0; r < rows; r++) by_dim[d * rows + r] = ((const float *)x)[r * padded + d];
+            for (int r = 0; r < rows; r++)
+                by_dim[d * rows + r] = ((const float *)x)[r * padded + d];
         return;
     }
     const mla__bf16 *h = x;
@@ -243,8 +246,7 @@ static void pack_rows(const shape *s, const void *x, float *by_dim, float *by_ro
 
 // The rows of a block in columns' order, padded with zero rows; `x` compute type or float.
 static void gather_block(const backward *w, const block *b, int kv_head, const void *x, bool is_f32,
-                         void *to)
-{
+                         void *to) {
     const shape *s = &w->s;
     const size_t row = (size_t)(w->a->spans[b->span].row + b->first), dim = (size_t)s->dim;
     memset(to, 0, (size_t)s->rows * (size_t)s->padded * s->element);
@@ -262,8 +264,7 @@ static void gather_block(const backward *w, const block *b, int kv_head, const v
 }
 
 static void pack_block(const backward *w, int at, int kv_head, const void *q, const void *out,
-                       const float *lse, const float *d_out, void *scratch)
-{
+                       const float *lse, const float *d_out, void *scratch) {
     const shape *s = &w->s;
     const block *b = &w->blocks[at];
     packed_block *p = &w->packed[at * s->kv_heads + kv_head];
@@ -291,21 +292,19 @@ static void pack_block(const backward *w, int at, int kv_head, const void *q, co
         }
 }
 
-typedef struct page_scratch {   // one key page in the layouts the products read, and what they make
-    float *keys, *values;       // [PAGE, lanes]
-    float *keys_t;              // [padded, page_lanes]
-    float *s, *dp;              // [PAGE, rows]
-    float *p16, *ds16;          // [PAGE, rows] compute type
-    float *ds_pairs;            // [page_lanes, rows]
+typedef struct page_scratch { // one key page in the layouts the products read, and what they make
+    float *keys, *values;     // [PAGE, lanes]
+    float *keys_t;            // [padded, page_lanes]
+    float *s, *dp;            // [PAGE, rows]
+    float *p16, *ds16;        // [PAGE, rows] compute type
+    float *ds_pairs;          // [page_lanes, rows]
 } page_scratch;
 
-static size_t page_scratch_size(const shape *s)
-{
+static size_t page_scratch_size(const shape *s) {
     return MLA__PAGE * (3 * (size_t)s->padded + 5 * (size_t)s->rows);
 }
 
-static page_scratch page_scratch_at(const shape *s, float *at)
-{
+static page_scratch page_scratch_at(const shape *s, float *at) {
     size_t head = MLA__PAGE * (size_t)s->padded, scores = MLA__PAGE * (size_t)s->rows;
     page_scratch f;
     f.keys = at;
@@ -319,8 +318,8 @@ static page_scratch page_scratch_at(const shape *s, float *at)
     return f;
 }
 
-static void unpack_page(const shape *s, const void *keys, const void *values, const page_scratch *f)
-{
+static void unpack_page(const shape *s, const void *keys, const void *values,
+                        const page_scratch *f) {
     const int padded = s->padded;
     if (!s->pairs) {
         memcpy(f->values, values, MLA__PAGE * (size_t)padded * sizeof(float));
@@ -346,21 +345,20 @@ static void unpack_page(const shape *s, const void *keys, const void *values, co
 }
 
 // One page against one block: adds to the page's gradients and to the block's dQ'.
-static void pair_backward(const backward *w, const page_scratch *f, const packed_block *p, int first,
-                          float *dk, float *dv, float *dq)
-{
+static void pair_backward(const backward *w, const page_scratch *f, const packed_block *p,
+                          int first, float *dk, float *dv, float *dq) {
     const shape *s = &w->s;
     const int rows = s->rows, row_lanes = s->pairs ? rows / 2 : rows;
-    mla__tile t = { .a = f->keys, .lda = s->lanes, .b = p->q, .ldb = rows, .c = f->s, .ldc = rows,
-                    .rows = MLA__PAGE, .k = s->lanes, .cols = rows };
-    multiply(s, &t);
-    t.a = f->values;
-    t.b = p->d_out;
-    t.c = f->dp;
-    multiply(s, &t);
-    const mla__prob_grad grad = { .s = f->s, .dp = f->dp, .lse = p->lse, .dot = p->dot,
-                                  .scale = s->scale, .cols = rows, .tokens = s->tokens,
-                                  .first = first };
+    multiply(s, dense(f->keys, p->q, f->s, MLA__PAGE, s->lanes, rows));
+    multiply(s, dense(f->values, p->d_out, f->dp, MLA__PAGE, s->lanes, rows));
+    const mla__prob_grad grad = {.s = f->s,
+                                 .dp = f->dp,
+                                 .lse = p->lse,
+                                 .dot = p->dot,
+                                 .scale = s->scale,
+                                 .cols = rows,
+                                 .tokens = s->tokens,
+                                 .first = first};
     s->k->prob_grad(&grad);
     const void *prob = f->s, *ds = f->dp, *pairs = f->dp;
     if (s->pairs) {
@@ -373,41 +371,29 @@ static void pair_backward(const backward *w, const page_scratch *f, const packed
         ds = f->ds16;
         pairs = f->ds_pairs;
     }
-    t = (mla__tile){ .a = prob, .lda = row_lanes, .b = p->d_out_rows, .ldb = s->padded, .c = dv,
-                     .ldc = s->padded, .rows = MLA__PAGE, .k = row_lanes, .cols = s->padded,
-                     .add = true };
-    multiply(s, &t);
-    t.a = ds;
-    t.b = p->q_rows;
-    t.c = dk;
-    multiply(s, &t);
-    t = (mla__tile){ .a = f->keys_t, .lda = s->page_lanes, .b = pairs, .ldb = rows, .c = dq,
-                     .ldc = rows, .rows = s->padded, .k = s->page_lanes, .cols = rows,
-                     .add = true };
-    multiply(s, &t);
+    multiply_add(s, dense(prob, p->d_out_rows, dv, MLA__PAGE, row_lanes, s->padded));
+    multiply_add(s, dense(ds, p->q_rows, dk, MLA__PAGE, row_lanes, s->padded));
+    multiply_add(s, dense(f->keys_t, pairs, dq, s->padded, s->page_lanes, rows));
 }
 
-static size_t page_grad_size(const shape *s)
-{
+static size_t page_grad_size(const shape *s) {
     return MLA__PAGE * (size_t)s->padded;
 }
 
-static float *page_grad(const backward *w, int page, int kv_head)
-{
+static float *page_grad(const backward *w, int page, int kv_head) {
     return w->d_page + (size_t)(page * w->s.kv_heads + kv_head) * 2 * page_grad_size(&w->s);
 }
 
 // The index of `page` in the span's list, or -1.
-static int place_of(const mla__span *span, int page)
-{
+static int place_of(const mla__span *span, int page) {
     int n = (span->pos + span->n + MLA__PAGE - 1) / MLA__PAGE;
     for (int i = 0; i < n; i++)
         if (span->pages[i] == page) return i;
     return -1;
 }
 
-static void page_backward(const backward *w, int page, int kv_head, const page_scratch *f, float *dq)
-{
+static void page_backward(const backward *w, int page, int kv_head, const page_scratch *f,
+                          float *dq) {
     const mla__attention *a = w->a;
     const shape *s = &w->s;
     float *dk = page_grad(w, page, kv_head), *dv = dk + page_grad_size(s);
@@ -430,14 +416,12 @@ static void page_backward(const backward *w, int page, int kv_head, const page_s
 
 // ---- putting the parts' gradients together ---------------------------------------------------
 
-static void scatter_dq(const backward *w, int at, int threads, float *dqkv, size_t stride)
-{
+static void scatter_dq(const backward *w, int at, int threads, float *dqkv, size_t stride) {
     const shape *s = &w->s;
     const block *b = &w->blocks[at / s->kv_heads];
     const int kv_head = at % s->kv_heads;
     float *sum = w->dq + (size_t)at * w->dq_block;
-    for (int t = 1; t < threads; t++)
-        s->k->add(sum, sum + (size_t)t * w->dq_thread, w->dq_block);
+    for (int t = 1; t < threads; t++) s->k->add(sum, sum + (size_t)t * w->dq_thread, w->dq_block);
     for (int h = 0; h < s->group; h++)
         for (int t = 0; t < b->n; t++) {
             size_t token = (size_t)(w->a->spans[b->span].row + b->first + t);
@@ -448,8 +432,7 @@ static void scatter_dq(const backward *w, int at, int threads, float *dqkv, size
 
 // A token's keys stand in its own page and in the copies that children made of it.
 static void scatter_pages(const backward *w, const int *token, int kv_head, float *dqkv,
-                          size_t stride)
-{
+                          size_t stride) {
     const shape *s = &w->s;
     const size_t k_at = s->width + (size_t)(kv_head * s->dim);
     const size_t v_at = k_at + (size_t)(s->kv_heads * s->dim);
@@ -466,9 +449,8 @@ static void scatter_pages(const backward *w, const int *token, int kv_head, floa
     }
 }
 
-static backward backward_create(const mla__attention *a, int threads)
-{
-    backward w = { .a = a, .s = shape_of(a->model) };
+static backward backward_create(const mla__attention *a, int threads) {
+    backward w = {.a = a, .s = shape_of(a->model)};
     const shape *s = &w.s;
     w.blocks = list_blocks(a, s->tokens, &w.n_blocks);
     size_t n = (size_t)(w.n_blocks * s->kv_heads), tile = (size_t)s->rows * (size_t)s->padded;
@@ -480,23 +462,25 @@ static backward backward_create(const mla__attention *a, int threads)
     size_t all = n * each + pages + (size_t)threads * (w.dq_thread + page_scratch_size(s));
     float *at = mla__arena_take(a->arena, all * sizeof *at);
     for (size_t i = 0; i < n; i++, at += each)
-        w.packed[i] = (packed_block){ at, at + lanes, at + 2 * lanes, at + 3 * lanes,
-                                      at + 4 * lanes, at + 4 * lanes + s->rows };
+        w.packed[i] = (packed_block){at,
+                                     at + lanes,
+                                     at + 2 * lanes,
+                                     at + 3 * lanes,
+                                     at + 4 * lanes,
+                                     at + 4 * lanes + s->rows};
     w.d_page = at;
     w.dq = w.d_page + pages;
     w.scratch = w.dq + (size_t)threads * w.dq_thread;
     return w;
 }
 
-static void backward_clear(backward *w)
-{
+static void backward_clear(backward *w) {
     free(w->blocks);
     free(w->packed);
 }
 
 void mla__attention_backward(const mla__attention *a, const int *token, const void *q,
-                             const void *out, const float *lse, const float *d_out, float *dqkv)
-{
+                             const void *out, const float *lse, const float *d_out, float *dqkv) {
     const int threads = omp_get_max_threads();
     backward w = backward_create(a, threads);
     const shape *s = &w.s;
@@ -511,7 +495,7 @@ void mla__attention_backward(const mla__attention *a, const int *token, const vo
 #pragma omp for schedule(static)
         for (int i = 0; i < w.n_blocks * kv_heads; i++)
             pack_block(&w, i / kv_heads, i % kv_heads, q, out, lse, d_out, f.s);
-        // Dealt out in turn: which thread adds what to which dQ is the same every time.
+            // Dealt out in turn: which thread adds what to which dQ is the same every time.
 #pragma omp for schedule(static, 1)
         for (int task = 0; task < n_pages * kv_heads; task++)
             if (a->kv->refs[task / kv_heads])

@@ -8,15 +8,14 @@
 
 struct mla__back {
     size_t cap;
-    float *dx;                  // [cap, dim]: gradient of the residual stream
-    void *dx16;                 // the same in the compute type
-    float *dh;                  // [cap, max(dim, heads * head_dim)]
-    float *wide;                // [cap, max(hidden, qkv)]
-    void *dqkv;                 // [cap, qkv] compute type
+    float *dx;   // [cap, dim]: gradient of the residual stream
+    void *dx16;  // the same in the compute type
+    float *dh;   // [cap, max(dim, heads * head_dim)]
+    float *wide; // [cap, max(hidden, qkv)]
+    void *dqkv;  // [cap, qkv] compute type
 };
 
-static void free_buffers(mla__back *b)
-{
+static void free_buffers(mla__back *b) {
     free(b->dx);
     free(b->dx16);
     free(b->dh);
@@ -24,20 +23,17 @@ static void free_buffers(mla__back *b)
     free(b->dqkv);
 }
 
-void mla__back_free(mla__back *back)
-{
+void mla__back_free(mla__back *back) {
     if (!back) return;
     free_buffers(back);
     free(back);
 }
 
-static size_t larger(size_t a, size_t b)
-{
+static size_t larger(size_t a, size_t b) {
     return a > b ? a : b;
 }
 
-static mla__back *back_of(mla_activations *acts)
-{
+static mla__back *back_of(mla_activations *acts) {
     if (!acts->back) acts->back = MLA_NEW(mla__back);
     mla__back *b = acts->back;
     if (b->cap >= (size_t)acts->n) return b;
@@ -57,38 +53,33 @@ static mla__back *back_of(mla_activations *acts)
 
 // ---- one layer -------------------------------------------------------------------------------
 
-static void to_compute(const mla_model *m, const float *x, void *y, size_t n, size_t cols)
-{
+static void to_compute(const mla_model *m, const float *x, void *y, size_t n, size_t cols) {
     mla__ops_to_compute(m->kernels, m->options.compute, x, y, n, cols);
 }
 
 // Of y = x w^T, given dy: dw += dy^T x, dx = dy w.
 static void linear_back(const mla_model *m, const mla__linear *l, void *dy, void *x, float *dx,
-                        size_t n)
-{
+                        size_t n) {
     mla__gemm_back_weight(m->gemm, dy, x, l->grad, n, l->out, l->in);
     mla__gemm_back_input(m->gemm, dy, l->plain, dx, true, n, l->out, l->in);
 }
 
 // Of h = norm(x), given dh: its own gradients, and dx is added to.
 static void norm_back(const mla_model *m, const mla__vector *norm, const float *x, const float *dh,
-                      float *dx, size_t n)
-{
+                      float *dx, size_t n) {
     mla__ops_norm_back(m->kernels, x, norm->data, m->config.norm_eps, dh, dx, norm->grad, n,
                        (size_t)m->config.dim);
 }
 
 static void *norm_again(const mla_model *m, const mla__vector *norm, const float *x, void *h,
-                        size_t n)
-{
+                        size_t n) {
     mla__ops_norm(m->kernels, m->options.compute, false, x, norm->data, m->config.norm_eps, h, n,
                   (size_t)m->config.dim);
     return h;
 }
 
 static void feed_back(const mla_model *m, mla__work *w, mla__back *b, int layer, mla__saved *s,
-                      size_t n)
-{
+                      size_t n) {
     const mla__layer *l = &m->layers[layer];
     const size_t hidden = (size_t)m->config.hidden;
     to_compute(m, b->dx, b->dx16, n, (size_t)m->config.dim);
@@ -99,8 +90,7 @@ static void feed_back(const mla_model *m, mla__work *w, mla__back *b, int layer,
     norm_back(m, &l->norm2, s->mid, b->dh, b->dx, n);
 }
 
-static void rope_back(const mla_model *m, const mla__work *w, float *dqkv, int n)
-{
+static void rope_back(const mla_model *m, const mla__work *w, float *dqkv, int n) {
     const mla_model_config *c = &m->config;
     const size_t half = (size_t)c->head_dim / 2, stride = (size_t)m->layers[0].qkv.out;
 #pragma omp parallel for schedule(static)
@@ -114,8 +104,7 @@ static void rope_back(const mla_model *m, const mla__work *w, float *dqkv, int n
 }
 
 // grad [cols] += the sum of the rows of dy, each column in the order of the rows.
-static void bias_back(const mla_model *m, const float *dy, size_t n, size_t cols, float *grad)
-{
+static void bias_back(const mla_model *m, const float *dy, size_t n, size_t cols, float *grad) {
     const size_t part = 64;
 #pragma omp parallel for schedule(static)
     for (size_t at = 0; at < cols; at += part)
@@ -124,16 +113,19 @@ static void bias_back(const mla_model *m, const float *dy, size_t n, size_t cols
 }
 
 static void attend_back(const mla_model *m, const mla_activations *acts, mla__back *b, int layer,
-                        mla__saved *s)
-{
+                        mla__saved *s) {
     const mla__layer *l = &m->layers[layer];
     mla__work *w = acts->kv->work;
     const size_t n = (size_t)acts->n, qkv = (size_t)l->qkv.out;
     to_compute(m, b->dx, b->dx16, n, (size_t)m->config.dim);
     linear_back(m, &l->o, b->dx16, s->attn, b->dh, n);
-    const mla__attention a = { .model = m, .kv = acts->kv, .layer = layer, .spans = w->spans,
-                               .n_spans = w->n_spans, .rows = acts->n,
-                               .arena = &w->attention };
+    const mla__attention a = {.model = m,
+                              .kv = acts->kv,
+                              .layer = layer,
+                              .spans = w->spans,
+                              .n_spans = w->n_spans,
+                              .rows = acts->n,
+                              .arena = &w->attention};
     mla__attention_backward(&a, acts->token, s->q, s->attn, s->lse, b->dh, b->wide);
     rope_back(m, w, b->wide, acts->n);
     if (l->qkv_bias.grad) bias_back(m, b->wide, n, qkv, l->qkv_bias.grad);
@@ -143,8 +135,7 @@ static void attend_back(const mla_model *m, const mla_activations *acts, mla__ba
 }
 
 // Tokens repeat, so threads share columns and not rows.
-static void embed_back(const mla_model *m, const int32_t *ids, size_t n, const float *dx)
-{
+static void embed_back(const mla_model *m, const int32_t *ids, size_t n, const float *dx) {
     const size_t dim = (size_t)m->config.dim, part = 64;
 #pragma omp parallel for schedule(static)
     for (size_t at = 0; at < dim; at += part)
@@ -153,8 +144,8 @@ static void embed_back(const mla_model *m, const int32_t *ids, size_t n, const f
                             dim - at < part ? dim - at : part);
 }
 
-void mla_transformer_backward(mla_model *model, const mla_token_batch *batch, mla_activations *acts)
-{
+void mla_transformer_backward(mla_model *model, const mla_token_batch *batch,
+                              mla_activations *acts) {
     MLA_ASSERT(acts->model == model && acts->n == batch->n && model->options.trainable);
     MLA_ASSERT(acts->kept && acts->kv->version == model->version);
     if (!acts->grad_started) return;
@@ -167,5 +158,5 @@ void mla_transformer_backward(mla_model *model, const mla_token_batch *batch, ml
         attend_back(model, acts, b, i, &acts->saved[i]);
     }
     embed_back(model, batch->ids, n, b->dx);
-    acts->kept = false;     // the gates were overwritten on the way
+    acts->kept = false; // the gates were overwritten on the way
 }

@@ -10,24 +10,22 @@
 #include "model/model.h"
 
 #define MLA__ROWS 16
-#define MLA__HEAD_MAX 256       // ceiling of head_dim
-#define MLA__PARALLEL 32768     // elements of a row operation that are worth waking threads for
-#define MLA__GROUP_MAX 32       // ceiling of query heads to one key head
+#define MLA__HEAD_MAX 256   // ceiling of head_dim
+#define MLA__PARALLEL 32768 // elements of a row operation that are worth waking threads for
+#define MLA__GROUP_MAX 32   // ceiling of query heads to one key head
 
-static inline size_t mla__round_up(size_t n, size_t to)
-{
+static inline size_t mla__round_up(size_t n, size_t to) {
     return (n + to - 1) / to * to;
 }
 
-static inline size_t mla__element(mla_compute compute)
-{
+static inline size_t mla__element(mla_compute compute) {
     return compute == MLA_COMPUTE_BF16 ? sizeof(mla__bf16) : sizeof(float);
 }
 
 // ---- gemm.c: matrix products -----------------------------------------------------------------
 
-typedef struct mla__gemm mla__gemm;         // oneDNN's engine and its primitives, by shape
-typedef struct mla__packed mla__packed;     // one weight in oneDNN's layout for y = x w^T
+typedef struct mla__gemm mla__gemm;     // oneDNN's engine and its primitives, by shape
+typedef struct mla__packed mla__packed; // one weight in oneDNN's layout for y = x w^T
 
 mla__gemm *mla__gemm_create(mla_compute compute);
 void mla__gemm_free(mla__gemm *gemm);
@@ -38,21 +36,21 @@ void mla__packed_fill(mla__gemm *gemm, mla__packed *packed, const void *w /* [ou
 mla__packed *mla__packed_copy(mla__gemm *gemm, const mla__packed *packed);
 void mla__packed_free(mla__packed *packed);
 
-// y [n, out] = x [n, in] w^T. A row's bits do not depend on n nor on where in x it stands. Rows of x
-// and y up to the next multiple of MLA__ROWS are read and written.
+// y [n, out] = x [n, in] w^T. A row's bits do not depend on n nor on where in x it stands. Rows of
+// x and y up to the next multiple of MLA__ROWS are read and written.
 void mla__gemm_forward(mla__gemm *gemm, const mla__packed *w, const void *x, void *y, bool y_f32,
                        size_t n);
 // dx [n, in] = dy [n, out] w; dx as above.
 void mla__gemm_back_input(mla__gemm *gemm, const void *dy, const void *w /* [out, in] */, void *dx,
                           bool dx_f32, size_t n, int out, int in);
 // dw [out, in] += dy^T [out, n] x [n, in]; rows of both from n up to the multiple are zeroed here.
-void mla__gemm_back_weight(mla__gemm *gemm, void *dy, void *x, float *dw, size_t n, int out, int in);
+void mla__gemm_back_weight(mla__gemm *gemm, void *dy, void *x, float *dw, size_t n, int out,
+                           int in);
 
 // ---- ops.c: rows of a batch, in parallel -----------------------------------------------------
 
 // Head size padded so that tiles are whole.
-static inline int mla__padded_head(const mla_model_config *config)
-{
+static inline int mla__padded_head(const mla_model_config *config) {
     return (int)mla__round_up((size_t)config->head_dim, 16);
 }
 
@@ -87,8 +85,8 @@ void mla__naive_attention(const float *q, const float *k, const float *v, int n,
 // ---- kv.c: pages -----------------------------------------------------------------------------
 
 // In a page, for each layer and each key head: keys [head / E, PAGE] lanes of E elements along the
-// head, then values [PAGE / E, head] lanes of E elements along positions; E = 1 for fp32, 2 for bf16.
-// Pages begin at multiples of PAGE in a sequence, so a child copies its parent's last, partly
+// head, then values [PAGE / E, head] lanes of E elements along positions; E = 1 for fp32, 2 for
+// bf16. Pages begin at multiples of PAGE in a sequence, so a child copies its parent's last, partly
 // filled page and shares the others.
 typedef struct mla__seq {
     int *pages;
@@ -101,16 +99,16 @@ struct mla_kv {
     const mla_model *model;
     uint64_t version;
     size_t page_bytes, max_pages;
-    void **pages;               // [n_pages], NULL until first used
-    int *refs;                  // [n_pages], 0: free
+    void **pages; // [n_pages], NULL until first used
+    int *refs;    // [n_pages], 0: free
     size_t n_pages, cap_pages, cap_refs;
     mla__seq *seqs;
     size_t n_seqs, cap_seqs;
-    struct mla__work *work;     // of passes that end in this cache
+    struct mla__work *work; // of passes that end in this cache
 };
 
-typedef struct mla__tail {      // the filled part of a parent's last page, also in its child's
-    int from, to, slots;        // page, page, positions; slots == 0: none
+typedef struct mla__tail { // the filled part of a parent's last page, also in its child's
+    int from, to, slots;   // page, page, positions; slots == 0: none
 } mla__tail;
 
 mla_kv *mla__kv_create(const mla_model *model, size_t max_pages);
@@ -137,7 +135,7 @@ void *mla__arena_take(mla__arena *arena, size_t bytes);
 // Rows [row, row + n) of a batch are positions [pos, pos + n) of a sequence.
 typedef struct mla__span {
     int row, n, pos;
-    const int *pages;           // [ceil((pos + n) / PAGE)]
+    const int *pages; // [ceil((pos + n) / PAGE)]
 } mla__span;
 
 typedef struct mla__attention {
@@ -147,7 +145,7 @@ typedef struct mla__attention {
     const mla__span *spans;
     int n_spans;
     int rows;
-    struct mla__arena *arena;   // scratch that lives from call to call
+    struct mla__arena *arena; // scratch that lives from call to call
 } mla__attention;
 
 // out [rows, heads * head_dim] from q of the same shape (both compute type);
@@ -161,16 +159,16 @@ void mla__attention_backward(const mla__attention *a, const int *token, const vo
 
 // ---- model.c ---------------------------------------------------------------------------------
 
-typedef struct mla__linear {    // y = x w^T, w [out, in]; several of the file's tensors in one
+typedef struct mla__linear { // y = x w^T, w [out, in]; several of the file's tensors in one
     int out, in;
-    mla__packed *packed;        // NULL for an embedding that is not the head
-    void *plain;                // [out, in] compute type; NULL when neither training nor embedding
+    mla__packed *packed; // NULL for an embedding that is not the head
+    void *plain;         // [out, in] compute type; NULL when neither training nor embedding
     bool owns_plain;
-    float *master, *grad;       // [out, in] or NULL
+    float *master, *grad; // [out, in] or NULL
 } mla__linear;
 
 typedef struct mla__vector {
-    float *data, *grad;         // grad NULL when not trainable; data NULL when absent
+    float *data, *grad; // grad NULL when not trainable; data NULL when absent
 } mla__vector;
 
 typedef struct mla__layer {
@@ -185,14 +183,14 @@ struct mla_model {
     mla__gemm *gemm;
     uint64_t version;
     int32_t eos;
-    float *master, *grad;       // [n_master]; frozen models keep only their vectors in `master`
+    float *master, *grad; // [n_master]; frozen models keep only their vectors in `master`
     size_t n_master;
-    mla_param *params;          // [n_params], also of a frozen model (data NULL but for vectors)
+    mla_param *params; // [n_params], also of a frozen model (data NULL but for vectors)
     size_t n_params;
-    mla__linear embed, head;    // a tied head shares `plain`, `master` and `grad` with `embed`
+    mla__linear embed, head; // a tied head shares `plain`, `master` and `grad` with `embed`
     mla__vector norm;
     mla__layer *layers;
-    float *cosine, *sine;       // [max_context, head_dim / 2]
+    float *cosine, *sine; // [max_context, head_dim / 2]
 };
 
 // ---- transformer.c ---------------------------------------------------------------------------
@@ -200,43 +198,43 @@ struct mla_model {
 // Scratch of one pass through the layers; buffers of [cap, ...] rows.
 typedef struct mla__work {
     size_t cap;
-    float *x, *mid;             // [cap, dim]: the residual stream, before and after attention
-    void *h;                    // [cap, dim] compute type
-    float *qkv;                 // [cap, qkv]
-    void *q, *attn;             // [cap, heads * head_dim] compute type
-    void *gate_up;              // [cap, 2 * hidden] compute type
-    void *act;                  // [cap, hidden] compute type
+    float *x, *mid; // [cap, dim]: the residual stream, before and after attention
+    void *h;        // [cap, dim] compute type
+    float *qkv;     // [cap, qkv]
+    void *q, *attn; // [cap, heads * head_dim] compute type
+    void *gate_up;  // [cap, 2 * hidden] compute type
+    void *act;      // [cap, hidden] compute type
     mla__span *spans;
     size_t cap_spans, cap_span_of;
     int n_spans;
-    int *span_of;               // [rows]
+    int *span_of; // [rows]
     mla__arena attention;
 } mla__work;
 
 mla__work *mla__work_create(void);
 void mla__work_free(mla__work *work);
 
-typedef struct mla__saved {     // what a layer's backward pass needs; [cap_rows, ...]
-    float *x, *mid;             // [, dim]
-    void *q, *attn;             // [, heads * head_dim] compute type
-    float *lse;                 // [, heads]
-    void *gate_up;              // [, 2 * hidden] compute type
+typedef struct mla__saved { // what a layer's backward pass needs; [cap_rows, ...]
+    float *x, *mid;         // [, dim]
+    void *q, *attn;         // [, heads * head_dim] compute type
+    float *lse;             // [, heads]
+    void *gate_up;          // [, 2 * hidden] compute type
 } mla__saved;
 
-typedef struct mla__back mla__back;         // scratch of the backward pass
+typedef struct mla__back mla__back; // scratch of the backward pass
 
 struct mla_activations {
     const mla_model *model;
     mla_kv *kv;
-    int n;                      // rows of the last forward
+    int n; // rows of the last forward
     bool kept, grad_started;
     size_t cap_rows, cap_saved;
-    mla__saved *saved;          // [layers]
-    float *last;                // [cap_rows, dim] before the last norm
-    float *hidden, *d_hidden;   // [cap_rows, dim]
+    mla__saved *saved;        // [layers]
+    float *last;              // [cap_rows, dim] before the last norm
+    float *hidden, *d_hidden; // [cap_rows, dim]
     mla__tail *tails;
     size_t cap_tails, cap_tokens;
-    int *token;                 // as mla__attention_backward takes it
+    int *token; // as mla__attention_backward takes it
     mla__back *back;
 };
 

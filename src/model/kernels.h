@@ -7,52 +7,51 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MLA__PAGE 64            // positions in a page of keys and values
+#define MLA__PAGE 64 // positions in a page of keys and values
 
-typedef uint16_t mla__bf16;     // the upper half of a float
+typedef uint16_t mla__bf16; // the upper half of a float
 
-// c [rows, cols] = scale[row] * c + a [rows, k] b [k, cols]; without `scale`, c + a b if `add`, else
-// a b.
-// Elements along k come in lanes of 32 bits: one float, or two neighbouring bf16. cols % 16 == 0.
-// Every element of c is one sum in the order of k, whatever rows, cols and blocking are.
+// c [rows, cols] = scale[row] * c + a [rows, k] b [k, cols]; without `scale`, c + a b if `add`,
+// else a b. Elements along k come in lanes of 32 bits: one float, or two neighbouring bf16. cols %
+// 16 == 0. Every element of c is one sum in the order of k, whatever rows, cols and blocking are.
 typedef struct mla__tile {
-    const void *a;              // [rows, lda] lanes
-    const void *b;              // [k, ldb] lanes
-    float *c;                   // [rows, ldc]
-    const float *scale;         // [rows] or NULL
+    const void *a;      // [rows, lda] lanes
+    const void *b;      // [k, ldb] lanes
+    float *c;           // [rows, ldc]
+    const float *scale; // [rows] or NULL
     int lda, ldb, ldc;
-    int rows, k, cols;          // k in lanes
+    int rows, k, cols; // k in lanes
     bool add;
 } mla__tile;
 
 // One page of scores in a running softmax.
 typedef struct mla__softmax {
-    float *s;                   // [rows, PAGE]: scores in, exp(score * scale - max) out
-    const int *valid;           // [rows], keys the row may see; <= 0: none
+    float *s;         // [rows, PAGE]: scores in, exp(score * scale - max) out
+    const int *valid; // [rows], keys the row may see; <= 0: none
     int rows;
     float scale;
-    float *max, *sum, *keep;    // [rows] running; keep = factor for what was summed before
+    float *max, *sum, *keep; // [rows] running; keep = factor for what was summed before
 } mla__softmax;
 
 // One page of probabilities and their gradients, transposed: a row is a key, a column a query.
 typedef struct mla__prob_grad {
-    float *s;                   // [PAGE, cols]: scores in, probabilities out
-    float *dp;                  // [PAGE, cols]: gradient of probabilities in, of scores out
-    const float *lse, *dot;     // [cols]
+    float *s;               // [PAGE, cols]: scores in, probabilities out
+    float *dp;              // [PAGE, cols]: gradient of probabilities in, of scores out
+    const float *lse, *dot; // [cols]
     float scale;
-    int cols, tokens;           // a column is head * tokens + token
-    int first;                  // key j is seen by tokens >= j + first
+    int cols, tokens; // a column is head * tokens + token
+    int first;        // key j is seen by tokens >= j + first
 } mla__prob_grad;
 
 typedef struct mla__adam {
-    float lr, beta1, beta2, eps, decay, clip;   // decay = lr * weight decay; clip scales gradients
-    float bias1, bias2;                         // 1 - beta^t
+    float lr, beta1, beta2, eps, decay, clip; // decay = lr * weight decay; clip scales gradients
+    float bias1, bias2;                       // 1 - beta^t
 } mla__adam;
 
 typedef struct mla__kernels {
     const char *name;
     void (*tile_f32)(const mla__tile *t);
-    void (*tile_bf16)(const mla__tile *t);      // NULL without AVX-512
+    void (*tile_bf16)(const mla__tile *t); // NULL without AVX-512
     void (*softmax)(const mla__softmax *s);
     void (*prob_grad)(const mla__prob_grad *p);
     void (*to_bf16)(const float *x, mla__bf16 *y, size_t n);
@@ -62,7 +61,7 @@ typedef struct mla__kernels {
     void (*add)(float *y, const float *x, size_t n);
     void (*scale)(float *y, float by, size_t n);
     float (*dot)(const float *x, const float *y, size_t n);
-    double (*norm2)(const float *x, size_t n);  // sum of squares
+    double (*norm2)(const float *x, size_t n); // sum of squares
     // y = x / rms(x) * w
     void (*norm)(const float *x, const float *w, float eps, size_t n, float *y);
     void (*norm_back)(const float *x, const float *w, float eps, const float *dy, size_t n,

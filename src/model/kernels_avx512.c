@@ -11,8 +11,8 @@
 #define VMAX(a, b) ((vf)_mm512_max_ps((__m512)(a), (__m512)(b)))
 #define VMIN(a, b) ((vf)_mm512_min_ps((__m512)(a), (__m512)(b)))
 #define VSQRT(a) ((vf)_mm512_sqrt_ps((__m512)(a)))
-#define PAIR_MADD(acc, a, b) \
-    MADD((vf)((a) << 16), (vf)((b) << 16), MADD((vf)((a) & 0xFFFF0000u), (vf)((b) & 0xFFFF0000u), acc))
+#define PAIR_MADD(acc, a, b)                                                                       \
+    MADD((vf)((a) << 16), (vf)((b) << 16), MADD((vf)((a)&0xFFFF0000u), (vf)((b)&0xFFFF0000u), acc))
 #define ROWS_MAX 6
 #define NV_WIDE 4
 #define NV_NARROW 1

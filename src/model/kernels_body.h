@@ -1,10 +1,9 @@
-// The hot loops themselves, written once over vectors of VW floats; included by kernels_*.c, each of
-// which has defined for its instruction set:
-//   KERNEL (target attribute), VW, MADD(a, b, c) = a * b + c, VMAX, VMIN, VSQRT, TABLE, TABLE_NAME,
-//   ROWS_MAX, NV_WIDE, NV_NARROW (register block of the tile product), and, where bf16 products
-//   exist, PAIR_MADD(acc, a, b) over lanes of two bf16.
-// A vector's tail goes through the same vector code on a zero-padded copy, so that a result does not
-// depend on where in a row an element stands. Sums are taken in a fixed order.
+// The hot loops themselves, written once over vectors of VW floats; included by kernels_*.c, each
+// of which has defined for its instruction set:
+//   KERNEL (a target attribute), VW, MADD(a, b, c) = a * b + c, VMAX, VMIN, VSQRT, TABLE and
+//   TABLE_NAME, ROWS_MAX, NV_WIDE, NV_NARROW (the block of registers of the tile product), and,
+// A vector's tail goes through the same vector code on a zero-padded copy, so that a result does
+// not depend on where in a row an element stands. Sums are taken in a fixed order.
 #include <math.h>
 #include <string.h>
 
@@ -17,33 +16,28 @@ typedef uint32_t vu __attribute__((vector_size(VW * 4)));
 typedef int32_t vi __attribute__((vector_size(VW * 4)));
 typedef uint16_t vh __attribute__((vector_size(VW * 2)));
 
-KI vf splat(float x)
-{
-    return x - (vf){ 0 };
+KI vf splat(float x) {
+    return x - (vf){0};
 }
 
-KI vf load(const float *x)
-{
+KI vf load(const float *x) {
     vf v;
     memcpy(&v, x, sizeof v);
     return v;
 }
 
-KI void store(float *y, vf v)
-{
+KI void store(float *y, vf v) {
     memcpy(y, &v, sizeof v);
 }
 
-KI vf load_n(const float *x, size_t n)
-{
+KI vf load_n(const float *x, size_t n) {
     if (__builtin_expect(n >= VW, 1)) return load(x);
-    float t[VW] = { 0 };
+    float t[VW] = {0};
     memcpy(t, x, n * sizeof *x);
     return load(t);
 }
 
-KI void store_n(float *y, vf v, size_t n)
-{
+KI void store_n(float *y, vf v, size_t n) {
     if (__builtin_expect(n >= VW, 1)) {
         store(y, v);
         return;
@@ -53,8 +47,7 @@ KI void store_n(float *y, vf v, size_t n)
     memcpy(y, t, n * sizeof *y);
 }
 
-KI float sum_of(vf v)
-{
+KI float sum_of(vf v) {
     float t[VW];
     store(t, v);
     for (int half = VW / 2; half; half /= 2)
@@ -62,8 +55,7 @@ KI float sum_of(vf v)
     return t[0];
 }
 
-KI float max_of(vf v)
-{
+KI float max_of(vf v) {
     float t[VW], m;
     store(t, v);
     m = t[0];
@@ -73,9 +65,8 @@ KI float max_of(vf v)
 
 // e^x to about one unit in the last place, by 2^n times a polynomial (Cody and Waite's reduction);
 // results below 2^-126 come out as about 1.2e-38.
-KI vf exp_of(vf x)
-{
-    const float round = 12582912.0f;    // 1.5 * 2^23: adding it leaves the integer in the low bits
+KI vf exp_of(vf x) {
+    const float round = 12582912.0f; // 1.5 * 2^23: adding it leaves the integer in the low bits
     x = VMAX(splat(-87.33654f), x);
     x = VMIN(splat(88.72f), x);
     vf z = MADD(x, splat(1.44269504f), splat(round));
@@ -98,14 +89,12 @@ KI vf exp_of(vf x)
 // ---- tile products ---------------------------------------------------------------------------
 
 #ifdef PAIR_MADD
-#define LANE_MADD(pairs, acc, a, b) \
-    ((pairs) ? PAIR_MADD(acc, a, b) : MADD((vf)(a), (vf)(b), acc))
+#define LANE_MADD(pairs, acc, a, b) ((pairs) ? PAIR_MADD(acc, a, b) : MADD((vf)(a), (vf)(b), acc))
 #else
 #define LANE_MADD(pairs, acc, a, b) MADD((vf)(a), (vf)(b), acc)
 #endif
 
-KI void tile_block(const mla__tile *t, int row, int col, bool pairs, const int nr, const int nv)
-{
+KI void tile_block(const mla__tile *t, int row, int col, bool pairs, const int nr, const int nv) {
     (void)pairs;
     const uint32_t *a = (const uint32_t *)t->a + (size_t)row * (size_t)t->lda;
     const uint32_t *b = (const uint32_t *)t->b + col;
@@ -125,7 +114,7 @@ KI void tile_block(const mla__tile *t, int row, int col, bool pairs, const int n
         for (int v = 0; v < nv; v++) memcpy(&bv[v], b + v * VW, sizeof bv[v]);
 #pragma GCC unroll 8
         for (int r = 0; r < nr; r++) {
-            vu av = a[(size_t)r * lda] - (vu){ 0 };
+            vu av = a[(size_t)r * lda] - (vu){0};
 #pragma GCC unroll 8
             for (int v = 0; v < nv; v++) acc[r][v] = LANE_MADD(pairs, acc[r][v], av, bv[v]);
         }
@@ -138,8 +127,7 @@ KI void tile_block(const mla__tile *t, int row, int col, bool pairs, const int n
         for (int v = 0; v < nv; v++) store(c + (size_t)r * ldc + v * VW, acc[r][v]);
 }
 
-KI void tile_panel(const mla__tile *t, int col, bool pairs, const int nv)
-{
+KI void tile_panel(const mla__tile *t, int col, bool pairs, const int nv) {
     int row = 0;
     for (; row + ROWS_MAX <= t->rows; row += ROWS_MAX) tile_block(t, row, col, pairs, ROWS_MAX, nv);
     switch (t->rows - row) {
@@ -154,22 +142,19 @@ KI void tile_panel(const mla__tile *t, int col, bool pairs, const int nv)
     }
 }
 
-KI void tile_any(const mla__tile *t, bool pairs)
-{
+KI void tile_any(const mla__tile *t, bool pairs) {
     int col = 0;
     for (; col + NV_WIDE * VW <= t->cols; col += NV_WIDE * VW) tile_panel(t, col, pairs, NV_WIDE);
     for (; col + NV_NARROW * VW <= t->cols; col += NV_NARROW * VW)
         tile_panel(t, col, pairs, NV_NARROW);
 }
 
-KERNEL static void tile_f32(const mla__tile *t)
-{
+KERNEL static void tile_f32(const mla__tile *t) {
     tile_any(t, false);
 }
 
 #ifdef PAIR_MADD
-KERNEL static void tile_bf16(const mla__tile *t)
-{
+KERNEL static void tile_bf16(const mla__tile *t) {
     tile_any(t, true);
 }
 #endif
@@ -177,16 +162,14 @@ KERNEL static void tile_bf16(const mla__tile *t)
 // ---- conversions -----------------------------------------------------------------------------
 
 // Round to nearest even; a NaN stays one.
-KI vu bf16_of(vf x)
-{
+KI vu bf16_of(vf x) {
     vu u = (vu)x;
     vu rounded = u + 0x7FFFu + ((u >> 16) & 1u);
     vu nan = (vu)(x != x);
     return ((rounded & ~nan) | ((u | 0x400000u) & nan)) >> 16;
 }
 
-KI void put_halves(mla__bf16 *y, vf x, size_t n)
-{
+KI void put_halves(mla__bf16 *y, vf x, size_t n) {
     vh h = __builtin_convertvector(bf16_of(x), vh);
     if (__builtin_expect(n >= VW, 1))
         memcpy(y, &h, sizeof h);
@@ -194,9 +177,8 @@ KI void put_halves(mla__bf16 *y, vf x, size_t n)
         memcpy(y, &h, n * sizeof *y);
 }
 
-KI vf get_halves(const mla__bf16 *x, size_t n)
-{
-    vh h = { 0 };
+KI vf get_halves(const mla__bf16 *x, size_t n) {
+    vh h = {0};
     if (__builtin_expect(n >= VW, 1))
         memcpy(&h, x, sizeof h);
     else
@@ -204,18 +186,15 @@ KI vf get_halves(const mla__bf16 *x, size_t n)
     return (vf)(__builtin_convertvector(h, vu) << 16);
 }
 
-KERNEL static void to_bf16(const float *x, mla__bf16 *y, size_t n)
-{
+KERNEL static void to_bf16(const float *x, mla__bf16 *y, size_t n) {
     for (size_t i = 0; i < n; i += VW) put_halves(y + i, load_n(x + i, n - i), n - i);
 }
 
-KERNEL static void from_bf16(const mla__bf16 *x, float *y, size_t n)
-{
+KERNEL static void from_bf16(const mla__bf16 *x, float *y, size_t n) {
     for (size_t i = 0; i < n; i += VW) store_n(y + i, get_halves(x + i, n - i), n - i);
 }
 
-KERNEL static void interleave(const float *x, const float *y, uint32_t *out, size_t n)
-{
+KERNEL static void interleave(const float *x, const float *y, uint32_t *out, size_t n) {
     for (size_t i = 0; i < n; i += VW) {
         vu pair = bf16_of(load_n(x + i, n - i)) | bf16_of(load_n(y + i, n - i)) << 16;
         store_n((float *)(void *)(out + i), (vf)pair, n - i);
@@ -224,25 +203,22 @@ KERNEL static void interleave(const float *x, const float *y, uint32_t *out, siz
 
 // ---- rows ------------------------------------------------------------------------------------
 
-KERNEL static void add(float *y, const float *x, size_t n)
-{
-    for (size_t i = 0; i < n; i += VW) store_n(y + i, load_n(y + i, n - i) + load_n(x + i, n - i), n - i);
+KERNEL static void add(float *y, const float *x, size_t n) {
+    for (size_t i = 0; i < n; i += VW)
+        store_n(y + i, load_n(y + i, n - i) + load_n(x + i, n - i), n - i);
 }
 
-KERNEL static void scale(float *y, float by, size_t n)
-{
+KERNEL static void scale(float *y, float by, size_t n) {
     for (size_t i = 0; i < n; i += VW) store_n(y + i, load_n(y + i, n - i) * by, n - i);
 }
 
-KERNEL static float dot(const float *x, const float *y, size_t n)
-{
+KERNEL static float dot(const float *x, const float *y, size_t n) {
     vf acc = splat(0);
     for (size_t i = 0; i < n; i += VW) acc = MADD(load_n(x + i, n - i), load_n(y + i, n - i), acc);
     return sum_of(acc);
 }
 
-KERNEL static double norm2(const float *x, size_t n)
-{
+KERNEL static double norm2(const float *x, size_t n) {
     double total = 0;
     for (size_t at = 0; at < n; at += 4096) {
         size_t len = n - at < 4096 ? n - at : 4096;
@@ -251,8 +227,7 @@ KERNEL static double norm2(const float *x, size_t n)
     return total;
 }
 
-KERNEL static void norm(const float *x, const float *w, float eps, size_t n, float *y)
-{
+KERNEL static void norm(const float *x, const float *w, float eps, size_t n, float *y) {
     float r = 1.0f / sqrtf(dot(x, x, n) / (float)n + eps);
     for (size_t i = 0; i < n; i += VW)
         store_n(y + i, load_n(x + i, n - i) * r * load_n(w + i, n - i), n - i);
@@ -260,8 +235,7 @@ KERNEL static void norm(const float *x, const float *w, float eps, size_t n, flo
 
 // With r = 1 / rms: y = x r w, dx = r (w dy - x r^2 mean(w dy x)), dw = dy x r.
 KERNEL static void norm_back(const float *x, const float *w, float eps, const float *dy, size_t n,
-                             float *dx, float *dw)
-{
+                             float *dx, float *dw) {
     float r = 1.0f / sqrtf(dot(x, x, n) / (float)n + eps);
     vf acc = splat(0);
     for (size_t i = 0; i < n; i += VW) {
@@ -277,8 +251,7 @@ KERNEL static void norm_back(const float *x, const float *w, float eps, const fl
     }
 }
 
-KERNEL static void swiglu(const float *gate, const float *up, size_t n, float *y)
-{
+KERNEL static void swiglu(const float *gate, const float *up, size_t n, float *y) {
     for (size_t i = 0; i < n; i += VW) {
         vf g = load_n(gate + i, n - i);
         store_n(y + i, g / (1.0f + exp_of(-g)) * load_n(up + i, n - i), n - i);
@@ -286,8 +259,7 @@ KERNEL static void swiglu(const float *gate, const float *up, size_t n, float *y
 }
 
 KERNEL static void swiglu_back(const float *gate, const float *up, const float *dy, size_t n,
-                               float *d_gate, float *d_up)
-{
+                               float *d_gate, float *d_up) {
     for (size_t i = 0; i < n; i += VW) {
         vf g = load_n(gate + i, n - i), u = load_n(up + i, n - i), d = load_n(dy + i, n - i);
         vf s = 1.0f / (1.0f + exp_of(-g));
@@ -296,8 +268,7 @@ KERNEL static void swiglu_back(const float *gate, const float *up, const float *
     }
 }
 
-KERNEL static void lse(const float *x, size_t n, float inv_t, float *out, float *mean)
-{
+KERNEL static void lse(const float *x, size_t n, float inv_t, float *out, float *mean) {
     vf top = splat(-INFINITY), sum = splat(0), dotted = splat(0);
     size_t whole = n / VW * VW;
     for (size_t i = 0; i < whole; i += VW) top = VMAX(top, load(x + i));
@@ -324,8 +295,7 @@ KERNEL static void lse(const float *x, size_t n, float inv_t, float *out, float 
 }
 
 KERNEL static void lse_back(float *x, size_t n, float inv_t, float lse_, float entropy, float a,
-                            float b)
-{
+                            float b) {
     for (size_t i = 0; i < n; i += VW) {
         vf logp = load_n(x + i, n - i) * inv_t - lse_;
         vf p = exp_of(logp);
@@ -335,8 +305,7 @@ KERNEL static void lse_back(float *x, size_t n, float inv_t, float lse_, float e
 
 // ---- attention's elementwise parts -----------------------------------------------------------
 
-KI void softmax_row(const mla__softmax *a, int row)
-{
+KI void softmax_row(const mla__softmax *a, int row) {
     float *s = a->s + (size_t)row * MLA__PAGE;
     int valid = a->valid[row] < MLA__PAGE ? a->valid[row] : MLA__PAGE;
     if (valid <= 0) {
@@ -364,13 +333,11 @@ KI void softmax_row(const mla__softmax *a, int row)
     a->max[row] = now;
 }
 
-KERNEL static void softmax(const mla__softmax *a)
-{
+KERNEL static void softmax(const mla__softmax *a) {
     for (int row = 0; row < a->rows; row++) softmax_row(a, row);
 }
 
-KERNEL static void prob_grad(const mla__prob_grad *a)
-{
+KERNEL static void prob_grad(const mla__prob_grad *a) {
     for (int j = 0; j < MLA__PAGE; j++) {
         float *s = a->s + (size_t)j * (size_t)a->cols, *dp = a->dp + (size_t)j * (size_t)a->cols;
         for (int i = 0; i < a->cols; i += VW) {
@@ -389,8 +356,7 @@ KERNEL static void prob_grad(const mla__prob_grad *a)
 
 // ---- optimiser -------------------------------------------------------------------------------
 
-KERNEL static void adam(float *p, float *g, float *m, float *v, size_t n, const mla__adam *how)
-{
+KERNEL static void adam(float *p, float *g, float *m, float *v, size_t n, const mla__adam *how) {
     float step = how->lr / how->bias1, inv = 1.0f / sqrtf(how->bias2);
     for (size_t i = 0; i < n; i += VW) {
         size_t left = n - i;

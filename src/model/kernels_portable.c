@@ -20,27 +20,23 @@
 #include <math.h>
 typedef float four __attribute__((vector_size(16)));
 
-static inline four max_each(four a, four b)
-{
+static inline four max_each(four a, four b) {
     for (int i = 0; i < 4; i++) b[i] = a[i] > b[i] ? a[i] : b[i];
     return b;
 }
 
-static inline four sqrt_each(four a)
-{
+static inline four sqrt_each(four a) {
     for (int i = 0; i < 4; i++) a[i] = sqrtf(a[i]);
     return a;
 }
 
 #include "model/kernels_body.h"
 
-static bool may_use(dnnl_cpu_isa_t isa)
-{
+static bool may_use(dnnl_cpu_isa_t isa) {
     return ((unsigned)dnnl_get_effective_cpu_isa() & (unsigned)isa) == (unsigned)isa;
 }
 
-const mla__kernels *mla__kernels_best(void)
-{
+const mla__kernels *mla__kernels_best(void) {
 #if defined(__x86_64__)
     if (may_use(dnnl_cpu_isa_avx512_core_bf16)) return &mla__kernels_avx512_bf16;
     if (may_use(dnnl_cpu_isa_avx512_core)) return &mla__kernels_avx512;
@@ -49,7 +45,6 @@ const mla__kernels *mla__kernels_best(void)
     return &mla__kernels_portable;
 }
 
-mla_compute mla_compute_best(void)
-{
+mla_compute mla_compute_best(void) {
     return mla__kernels_best()->tile_bf16 ? MLA_COMPUTE_BF16 : MLA_COMPUTE_F32;
 }

@@ -1,6 +1,6 @@
-// The KV cache: sequences as lists of pages. A page holds 64 positions of every layer; a child shares
-// its ancestors' full pages and owns a copy of the one that was partly filled. Reading and writing
-// keys and values is the attention's business.
+// The KV cache: sequences as lists of pages. A page holds 64 positions of every layer; a child
+// shares its ancestors' full pages and owns a copy of the one that was partly filled. Reading and
+// writing keys and values is the attention's business.
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,25 +9,22 @@
 
 // ---- pages -----------------------------------------------------------------------------------
 
-static size_t head_bytes(const mla_kv *kv)     // keys (or values) of one head in one page
+static size_t head_bytes(const mla_kv *kv) // keys (or values) of one head in one page
 {
     return (size_t)mla__padded_head(&kv->model->config) * MLA__PAGE *
            mla__element(kv->model->options.compute);
 }
 
-void *mla__kv_keys(const mla_kv *kv, int page, int layer, int head)
-{
+void *mla__kv_keys(const mla_kv *kv, int page, int layer, int head) {
     size_t at = (size_t)layer * (size_t)kv->model->config.kv_heads + (size_t)head;
     return (char *)kv->pages[page] + at * 2 * head_bytes(kv);
 }
 
-void *mla__kv_values(const mla_kv *kv, int page, int layer, int head)
-{
+void *mla__kv_values(const mla_kv *kv, int page, int layer, int head) {
     return (char *)mla__kv_keys(kv, page, layer, head) + head_bytes(kv);
 }
 
-static int take_page(mla_kv *kv)
-{
+static int take_page(mla_kv *kv) {
     size_t at = 0;
     while (at < kv->n_pages && kv->refs[at]) at++;
     if (at == kv->n_pages) {
@@ -43,21 +40,18 @@ static int take_page(mla_kv *kv)
     return (int)at;
 }
 
-size_t mla__kv_pages_left(const mla_kv *kv)
-{
+size_t mla__kv_pages_left(const mla_kv *kv) {
     size_t used = 0;
     for (size_t i = 0; i < kv->n_pages; i++) used += kv->refs[i] != 0;
     return kv->max_pages - used;
 }
 
-size_t mla__kv_pages_missing(const mla_kv *kv, int seq, int n)
-{
+size_t mla__kv_pages_missing(const mla_kv *kv, int seq, int n) {
     const mla__seq *s = &kv->seqs[seq];
     return mla__round_up((size_t)(s->length + n), MLA__PAGE) / MLA__PAGE - s->n_pages;
 }
 
-int mla__kv_reserve(mla_kv *kv, int seq, int n)
-{
+int mla__kv_reserve(mla_kv *kv, int seq, int n) {
     mla__seq *s = &kv->seqs[seq];
     size_t missing = mla__kv_pages_missing(kv, seq, n);
     if (missing > mla__kv_pages_left(kv)) return -1;
@@ -67,8 +61,7 @@ int mla__kv_reserve(mla_kv *kv, int seq, int n)
     return 0;
 }
 
-static void copy_slots(const mla_kv *kv, const char *from, char *to, size_t slots)
-{
+static void copy_slots(const mla_kv *kv, const char *from, char *to, size_t slots) {
     const size_t element = mla__element(kv->model->options.compute), pair = 4 / element;
     const size_t padded = (size_t)mla__padded_head(&kv->model->config), values = head_bytes(kv);
     for (size_t lane = 0; lane < padded / pair; lane++)
@@ -78,11 +71,11 @@ static void copy_slots(const mla_kv *kv, const char *from, char *to, size_t slot
     size_t whole = slots / pair * padded * 4;
     memcpy(to, from, whole);
     if (slots % pair)
-        for (size_t d = 0; d < padded; d++) memcpy(to + whole + d * 4, from + whole + d * 4, element);
+        for (size_t d = 0; d < padded; d++)
+            memcpy(to + whole + d * 4, from + whole + d * 4, element);
 }
 
-void mla__kv_copy_tail(mla_kv *kv, const mla__tail *tail, int layer)
-{
+void mla__kv_copy_tail(mla_kv *kv, const mla__tail *tail, int layer) {
     for (int head = 0; tail->slots && head < kv->model->config.kv_heads; head++)
         copy_slots(kv, mla__kv_keys(kv, tail->from, layer, head),
                    mla__kv_keys(kv, tail->to, layer, head), (size_t)tail->slots);
@@ -90,27 +83,24 @@ void mla__kv_copy_tail(mla_kv *kv, const mla__tail *tail, int layer)
 
 // ---- sequences -------------------------------------------------------------------------------
 
-mla_kv *mla__kv_create(const mla_model *model, size_t max_pages)
-{
+mla_kv *mla__kv_create(const mla_model *model, size_t max_pages) {
     mla_kv *kv = MLA_NEW(mla_kv);
     kv->model = model;
     kv->version = model->version;
-    kv->page_bytes = head_bytes(kv) * 2 * (size_t)model->config.kv_heads *
-                     (size_t)model->config.layers;
+    kv->page_bytes =
+        head_bytes(kv) * 2 * (size_t)model->config.kv_heads * (size_t)model->config.layers;
     kv->max_pages = max_pages;
     kv->work = mla__work_create();
     return kv;
 }
 
-mla_kv *mla_kv_create(const mla_model *model, size_t max_bytes)
-{
+mla_kv *mla_kv_create(const mla_model *model, size_t max_bytes) {
     mla_kv *kv = mla__kv_create(model, 0);
     kv->max_pages = max_bytes / kv->page_bytes;
     return kv;
 }
 
-void mla_kv_free(mla_kv *kv)
-{
+void mla_kv_free(mla_kv *kv) {
     if (!kv) return;
     for (size_t i = 0; i < kv->n_pages; i++) free(kv->pages[i]);
     for (size_t i = 0; i < kv->n_seqs; i++) free(kv->seqs[i].pages);
@@ -121,8 +111,7 @@ void mla_kv_free(mla_kv *kv)
     free(kv);
 }
 
-void mla_kv_reset(mla_kv *kv)
-{
+void mla_kv_reset(mla_kv *kv) {
     for (size_t i = 0; i < kv->n_pages; i++) kv->refs[i] = 0;
     for (size_t i = 0; i < kv->n_seqs; i++) {
         kv->seqs[i].open = false;
@@ -132,26 +121,23 @@ void mla_kv_reset(mla_kv *kv)
     kv->version = kv->model->version;
 }
 
-static int free_seq(mla_kv *kv)
-{
+static int free_seq(mla_kv *kv) {
     size_t at = 0;
     while (at < kv->n_seqs && kv->seqs[at].open) at++;
     if (at == kv->n_seqs) {
         MLA_GROW(kv->seqs, kv->cap_seqs, at + 1);
-        kv->seqs[at] = (mla__seq){ 0 };
+        kv->seqs[at] = (mla__seq){0};
         kv->n_seqs++;
     }
     return (int)at;
 }
 
-static bool is_open(const mla_kv *kv, int seq)
-{
+static bool is_open(const mla_kv *kv, int seq) {
     return seq >= 0 && (size_t)seq < kv->n_seqs && kv->seqs[seq].open;
 }
 
-int mla__kv_fork(mla_kv *kv, int parent, mla__tail *tail)
-{
-    *tail = (mla__tail){ 0 };
+int mla__kv_fork(mla_kv *kv, int parent, mla__tail *tail) {
+    *tail = (mla__tail){0};
     MLA_ASSERT(parent < 0 || is_open(kv, parent));
     bool part = parent >= 0 && kv->seqs[parent].length % MLA__PAGE;
     if (part && !mla__kv_pages_left(kv)) return -1;
@@ -172,13 +158,12 @@ int mla__kv_fork(mla_kv *kv, int parent, mla__tail *tail)
     s->length = from->length;
     if (part) {
         s->pages[s->n_pages++] = take_page(kv);
-        *tail = (mla__tail){ from->pages[shared], s->pages[shared], from->length % MLA__PAGE };
+        *tail = (mla__tail){from->pages[shared], s->pages[shared], from->length % MLA__PAGE};
     }
     return at;
 }
 
-int mla_kv_open(mla_kv *kv, int parent)
-{
+int mla_kv_open(mla_kv *kv, int parent) {
     mla__tail tail;
     int seq = mla__kv_fork(kv, parent, &tail);
     if (seq < 0) return -1;
@@ -187,8 +172,7 @@ int mla_kv_open(mla_kv *kv, int parent)
     return seq;
 }
 
-void mla_kv_close(mla_kv *kv, int seq)
-{
+void mla_kv_close(mla_kv *kv, int seq) {
     MLA_ASSERT(is_open(kv, seq));
     mla__seq *s = &kv->seqs[seq];
     for (size_t i = 0; i < s->n_pages; i++) kv->refs[s->pages[i]]--;
@@ -197,8 +181,7 @@ void mla_kv_close(mla_kv *kv, int seq)
     s->length = 0;
 }
 
-int mla_kv_length(const mla_kv *kv, int seq)
-{
+int mla_kv_length(const mla_kv *kv, int seq) {
     MLA_ASSERT(is_open(kv, seq));
     return kv->seqs[seq].length;
 }

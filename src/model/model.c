@@ -1,5 +1,5 @@
-// The model as a set of weights: creation, loading, freezing, saving, and the repacking that follows
-// every update. What the weights compute is in transformer.c and head.c.
+// The model as a set of weights: creation, loading, freezing, saving, and the repacking that
+// follows every update. What the weights compute is in transformer.c and head.c.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,16 +13,14 @@ typedef int fill_fn(void *from, const mla_param *param, float *out, mla_err *err
 
 // ---- the list of parameters ------------------------------------------------------------------
 
-static mla_param *add_param(mla_model *m, size_t *cap, char *name, int rows, int cols)
-{
+static mla_param *add_param(mla_model *m, size_t *cap, char *name, int rows, int cols) {
     MLA_GROW(m->params, *cap, m->n_params + 1);
     mla_param *p = &m->params[m->n_params++];
-    *p = (mla_param){ .name = name, .rows = (size_t)rows, .cols = (size_t)cols };
+    *p = (mla_param){.name = name, .rows = (size_t)rows, .cols = (size_t)cols};
     return p;
 }
 
-static void list_layer(mla_model *m, size_t *cap, int layer)
-{
+static void list_layer(mla_model *m, size_t *cap, int layer) {
     const mla_model_config *c = &m->config;
     const int q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
     const bool bias = c->arch == MLA_ARCH_QWEN2;
@@ -31,18 +29,18 @@ static void list_layer(mla_model *m, size_t *cap, int layer)
         int rows, cols;
         bool present;
     } all[] = {
-        { "input_layernorm.weight", 1, c->dim, true },
-        { "self_attn.q_proj.weight", q, c->dim, true },
-        { "self_attn.k_proj.weight", kv, c->dim, true },
-        { "self_attn.v_proj.weight", kv, c->dim, true },
-        { "self_attn.q_proj.bias", 1, q, bias },
-        { "self_attn.k_proj.bias", 1, kv, bias },
-        { "self_attn.v_proj.bias", 1, kv, bias },
-        { "self_attn.o_proj.weight", c->dim, q, true },
-        { "post_attention_layernorm.weight", 1, c->dim, true },
-        { "mlp.gate_proj.weight", c->hidden, c->dim, true },
-        { "mlp.up_proj.weight", c->hidden, c->dim, true },
-        { "mlp.down_proj.weight", c->dim, c->hidden, true },
+        {"input_layernorm.weight", 1, c->dim, true},
+        {"self_attn.q_proj.weight", q, c->dim, true},
+        {"self_attn.k_proj.weight", kv, c->dim, true},
+        {"self_attn.v_proj.weight", kv, c->dim, true},
+        {"self_attn.q_proj.bias", 1, q, bias},
+        {"self_attn.k_proj.bias", 1, kv, bias},
+        {"self_attn.v_proj.bias", 1, kv, bias},
+        {"self_attn.o_proj.weight", c->dim, q, true},
+        {"post_attention_layernorm.weight", 1, c->dim, true},
+        {"mlp.gate_proj.weight", c->hidden, c->dim, true},
+        {"mlp.up_proj.weight", c->hidden, c->dim, true},
+        {"mlp.down_proj.weight", c->dim, c->hidden, true},
     };
     for (size_t i = 0; i < MLA_COUNT(all); i++)
         if (all[i].present)
@@ -50,8 +48,7 @@ static void list_layer(mla_model *m, size_t *cap, int layer)
                       all[i].cols);
 }
 
-static void list_params(mla_model *m)
-{
+static void list_params(mla_model *m) {
     const mla_model_config *c = &m->config;
     size_t cap = 0;
     add_param(m, &cap, mla_strdup("model.embed_tokens.weight"), c->vocab, c->dim);
@@ -61,18 +58,16 @@ static void list_params(mla_model *m)
 }
 
 // Q, K and V follow one another without a gap, and gate and up: one product serves each group.
-static bool begins_group(const mla_param *p)
-{
-    static const char *const inner[] = { "k_proj.weight", "v_proj.weight", "k_proj.bias",
-                                         "v_proj.bias", "up_proj.weight" };
+static bool begins_group(const mla_param *p) {
+    static const char *const inner[] = {"k_proj.weight", "v_proj.weight", "k_proj.bias",
+                                        "v_proj.bias", "up_proj.weight"};
     for (size_t i = 0; i < MLA_COUNT(inner); i++)
         if (strstr(p->name, inner[i])) return false;
     return true;
 }
 
 // Memory for all parameters of a trainable model, for the vectors only of another.
-static void place_params(mla_model *m)
-{
+static void place_params(mla_model *m) {
     const bool all = m->options.trainable;
     size_t total = 0;
     for (int pass = 0; pass < 2; pass++) {
@@ -96,27 +91,23 @@ static void place_params(mla_model *m)
     }
 }
 
-static mla_param *next_param(mla_model *m, size_t *at, size_t parts)
-{
+static mla_param *next_param(mla_model *m, size_t *at, size_t parts) {
     mla_param *p = &m->params[*at];
     *at += parts;
     return p;
 }
 
-static mla__vector vector_of(const mla_param *p)
-{
-    return (mla__vector){ p->data, p->grad };
+static mla__vector vector_of(const mla_param *p) {
+    return (mla__vector){p->data, p->grad};
 }
 
-static mla__linear linear_of(const mla_param *p, size_t parts)
-{
-    mla__linear l = { .in = (int)p->cols, .master = p->data, .grad = p->grad };
+static mla__linear linear_of(const mla_param *p, size_t parts) {
+    mla__linear l = {.in = (int)p->cols, .master = p->data, .grad = p->grad};
     for (size_t i = 0; i < parts; i++) l.out += (int)p[i].rows;
     return l;
 }
 
-static void name_parts(mla_model *m)
-{
+static void name_parts(mla_model *m) {
     size_t at = 0;
     m->embed = linear_of(next_param(m, &at, 1), 1);
     m->layers = MLA_NEW_ARRAY(mla__layer, (size_t)m->config.layers);
@@ -135,8 +126,7 @@ static void name_parts(mla_model *m)
 }
 
 // transformers computes the angles in fp32; so do we, or long contexts drift from it.
-static void make_angles(mla_model *m)
-{
+static void make_angles(mla_model *m) {
     const int half = m->config.head_dim / 2, n = m->config.max_context;
     m->cosine = MLA_NEW_ARRAY(float, (size_t)n * (size_t)half);
     m->sine = MLA_NEW_ARRAY(float, (size_t)n * (size_t)half);
@@ -151,13 +141,13 @@ static void make_angles(mla_model *m)
     }
 }
 
-static int check_config(const mla_model_config *c, mla_err *err)
-{
+static int check_config(const mla_model_config *c, mla_err *err) {
     bool sizes = c->vocab > 0 && c->dim > 0 && c->layers > 0 && c->hidden > 0 && c->max_context > 0;
     if (!sizes || c->heads < 1 || c->kv_heads < 1 || c->heads % c->kv_heads)
-        return mla_err_set(err, "model shape is impossible: vocab %d, dim %d, layers %d, heads %d, "
-                           "kv heads %d, hidden %d", c->vocab, c->dim, c->layers, c->heads,
-                           c->kv_heads, c->hidden);
+        return mla_err_set(err,
+                           "model shape is impossible: vocab %d, dim %d, layers %d, heads %d, "
+                           "kv heads %d, hidden %d",
+                           c->vocab, c->dim, c->layers, c->heads, c->kv_heads, c->hidden);
     if (c->head_dim < 2 || c->head_dim % 2 || c->head_dim > MLA__HEAD_MAX)
         return mla_err_set(err, "head size %d is not supported (an even number up to %d)",
                            c->head_dim, MLA__HEAD_MAX);
@@ -169,13 +159,12 @@ static int check_config(const mla_model_config *c, mla_err *err)
 
 // A model without values. NULL when its shape or number format cannot be had here.
 static mla_model *create(const mla_model_config *config, const mla_model_options *options,
-                         mla_err *err)
-{
+                         mla_err *err) {
     if (check_config(config, err)) return NULL;
     const mla__kernels *kernels = mla__kernels_best();
     if (options->compute == MLA_COMPUTE_BF16 && !kernels->tile_bf16) {
         mla_err_set(err, "bf16 needs a processor with AVX-512 (and ONEDNN_MAX_CPU_ISA to allow "
-                    "it); use fp32");
+                         "it); use fp32");
         return NULL;
     }
     mla_model *m = MLA_NEW(mla_model);
@@ -194,20 +183,17 @@ static mla_model *create(const mla_model_config *config, const mla_model_options
 
 // ---- packing ---------------------------------------------------------------------------------
 
-static void *to_compute(const mla_model *m, const float *w, void *out, const mla__linear *l)
-{
+static void *to_compute(const mla_model *m, const float *w, void *out, const mla__linear *l) {
     mla__ops_to_compute(m->kernels, m->options.compute, w, out, (size_t)l->out, (size_t)l->in);
     return out;
 }
 
-static size_t plain_bytes(const mla_model *m, const mla__linear *l)
-{
+static size_t plain_bytes(const mla_model *m, const mla__linear *l) {
     return (size_t)l->out * (size_t)l->in * mla__element(m->options.compute);
 }
 
 // From fp32 values w [out, in]: packs them, and keeps a plain copy where one is needed.
-static void set_linear(mla_model *m, mla__linear *l, const float *w, bool packed, bool plain)
-{
+static void set_linear(mla_model *m, mla__linear *l, const float *w, bool packed, bool plain) {
     void *rows = (void *)(uintptr_t)w;
     if (m->options.compute == MLA_COMPUTE_BF16 || (plain && w != l->master)) {
         if (!l->plain) l->plain = mla_alloc_aligned(plain_bytes(m, l));
@@ -228,20 +214,18 @@ static void set_linear(mla_model *m, mla__linear *l, const float *w, bool packed
 }
 
 // Visits the linears in the order of the parameters; the tied head comes with its embedding.
-static void set_embed(mla_model *m, const float *w)
-{
+static void set_embed(mla_model *m, const float *w) {
     set_linear(m, &m->embed, w, m->config.tied, true);
     if (!m->config.tied) return;
     m->head = m->embed;
     m->head.owns_plain = false;
 }
 
-static void pack_all(mla_model *m)
-{
+static void pack_all(mla_model *m) {
     set_embed(m, m->embed.master);
     for (int i = 0; i < m->config.layers; i++) {
         mla__layer *l = &m->layers[i];
-        mla__linear *all[] = { &l->qkv, &l->o, &l->gate_up, &l->down };
+        mla__linear *all[] = {&l->qkv, &l->o, &l->gate_up, &l->down};
         for (size_t k = 0; k < MLA_COUNT(all); k++)
             set_linear(m, all[k], all[k]->master, true, true);
     }
@@ -252,8 +236,7 @@ static void pack_all(mla_model *m)
 
 // A frozen model's linear: its parts are read into one fp32 block, packed, and let go.
 static int fill_frozen(mla_model *m, size_t *at, size_t parts, mla__linear *l, fill_fn *fill,
-                       void *from, mla_err *err)
-{
+                       void *from, mla_err *err) {
     float *w = mla_alloc_aligned((size_t)l->out * (size_t)l->in * sizeof *w), *to = w;
     int rc = 0;
     for (size_t i = 0; i < parts && !rc; i++) {
@@ -270,8 +253,8 @@ static int fill_frozen(mla_model *m, size_t *at, size_t parts, mla__linear *l, f
     return rc;
 }
 
-static int fill_vectors(mla_model *m, size_t *at, size_t n, fill_fn *fill, void *from, mla_err *err)
-{
+static int fill_vectors(mla_model *m, size_t *at, size_t n, fill_fn *fill, void *from,
+                        mla_err *err) {
     for (size_t i = 0; i < n; i++) {
         const mla_param *p = &m->params[(*at)++];
         if (fill(from, p, p->data, err)) return -1;
@@ -280,8 +263,7 @@ static int fill_vectors(mla_model *m, size_t *at, size_t n, fill_fn *fill, void 
 }
 
 static int fill_frozen_layer(mla_model *m, size_t *at, mla__layer *l, fill_fn *fill, void *from,
-                             mla_err *err)
-{
+                             mla_err *err) {
     const size_t biases = m->config.arch == MLA_ARCH_QWEN2 ? 3 : 0;
     if (fill_vectors(m, at, 1, fill, from, err)) return -1;
     if (fill_frozen(m, at, 3, &l->qkv, fill, from, err)) return -1;
@@ -292,8 +274,7 @@ static int fill_frozen_layer(mla_model *m, size_t *at, mla__layer *l, fill_fn *f
     return fill_frozen(m, at, 1, &l->down, fill, from, err);
 }
 
-static int fill_model(mla_model *m, fill_fn *fill, void *from, mla_err *err)
-{
+static int fill_model(mla_model *m, fill_fn *fill, void *from, mla_err *err) {
     size_t at = 0;
     if (m->options.trainable) {
         if (fill_vectors(m, &at, m->n_params, fill, from, err)) return -1;
@@ -307,14 +288,12 @@ static int fill_model(mla_model *m, fill_fn *fill, void *from, mla_err *err)
     return m->config.tied ? 0 : fill_frozen(m, &at, 1, &m->head, fill, from, err);
 }
 
-static int fill_from_weights(void *from, const mla_param *p, float *out, mla_err *err)
-{
+static int fill_from_weights(void *from, const mla_param *p, float *out, mla_err *err) {
     return mla_weights_read(from, p->name, out, p->rows, p->cols, err);
 }
 
 mla_model *mla_model_from_weights(const mla_weights *weights, const mla_model_options *options,
-                                  mla_err *err)
-{
+                                  mla_err *err) {
     mla_model *m = create(mla_weights_config(weights), options, err);
     if (!m) return NULL;
     const mla_vocab *vocab = mla_weights_vocab(weights);
@@ -326,8 +305,7 @@ mla_model *mla_model_from_weights(const mla_weights *weights, const mla_model_op
     return m;
 }
 
-mla_model *mla_model_load(const char *path, const mla_model_options *options, mla_err *err)
-{
+mla_model *mla_model_load(const char *path, const mla_model_options *options, mla_err *err) {
     mla_weights *weights = mla_weights_open(path, err);
     if (!weights) return NULL;
     mla_model *m = mla_model_from_weights(weights, options, err);
@@ -336,8 +314,7 @@ mla_model *mla_model_load(const char *path, const mla_model_options *options, ml
     return m;
 }
 
-static int fill_random(void *from, const mla_param *p, float *out, mla_err *err)
-{
+static int fill_random(void *from, const mla_param *p, float *out, mla_err *err) {
     (void)err;
     mla_rng rng;
     mla_rng_init(&rng, mla_rng_derive(*(uint64_t *)from, mla_rng_hash(p->name), 0, 0));
@@ -348,8 +325,7 @@ static int fill_random(void *from, const mla_param *p, float *out, mla_err *err)
 }
 
 mla_model *mla_model_random(const mla_model_config *config, const mla_model_options *options,
-                            uint64_t seed)
-{
+                            uint64_t seed) {
     mla_err err;
     mla_model *m = create(config, options, &err);
     if (!m) mla_panic(__FILE__, __LINE__, "%s", err.text);
@@ -359,8 +335,7 @@ mla_model *mla_model_random(const mla_model_config *config, const mla_model_opti
 
 // ---- copies ----------------------------------------------------------------------------------
 
-static void copy_linear(mla_model *to, mla__linear *t, const mla__linear *f, bool plain)
-{
+static void copy_linear(mla_model *to, mla__linear *t, const mla__linear *f, bool plain) {
     if (f->packed) t->packed = mla__packed_copy(to->gemm, f->packed);
     if (!plain) return;
     t->plain = mla_alloc_aligned(plain_bytes(to, f));
@@ -368,9 +343,8 @@ static void copy_linear(mla_model *to, mla__linear *t, const mla__linear *f, boo
     memcpy(t->plain, f->plain, plain_bytes(to, f));
 }
 
-mla_model *mla_model_freeze(const mla_model *model)
-{
-    mla_model_options options = { .compute = model->options.compute, .trainable = false };
+mla_model *mla_model_freeze(const mla_model *model) {
+    mla_model_options options = {.compute = model->options.compute, .trainable = false};
     mla_model *m = create(&model->config, &options, NULL);
     MLA_ASSERT(m);
     m->eos = model->eos;
@@ -396,14 +370,12 @@ mla_model *mla_model_freeze(const mla_model *model)
     return m;
 }
 
-static void free_linear(mla__linear *l)
-{
+static void free_linear(mla__linear *l) {
     mla__packed_free(l->packed);
     if (l->owns_plain) free(l->plain);
 }
 
-void mla_model_free(mla_model *model)
-{
+void mla_model_free(mla_model *model) {
     if (!model) return;
     free_linear(&model->embed);
     for (int i = 0; i < model->config.layers; i++) {
@@ -426,55 +398,52 @@ void mla_model_free(mla_model *model)
 
 // ---- the public rest -------------------------------------------------------------------------
 
-const mla_model_config *mla_model_get_config(const mla_model *model)
-{
+const mla_model_config *mla_model_get_config(const mla_model *model) {
     return &model->config;
 }
 
-mla_compute mla_model_get_compute(const mla_model *model)
-{
+mla_compute mla_model_get_compute(const mla_model *model) {
     return model->options.compute;
 }
 
-size_t mla_model_params(const mla_model *model)
-{
+size_t mla_model_params(const mla_model *model) {
     return model->options.trainable ? model->n_params : 0;
 }
 
-mla_param *mla_model_param(mla_model *model, size_t at)
-{
+mla_param *mla_model_param(mla_model *model, size_t at) {
     MLA_ASSERT(at < mla_model_params(model));
     return &model->params[at];
 }
 
-void mla_model_refresh(mla_model *model)
-{
+void mla_model_refresh(mla_model *model) {
     MLA_ASSERT(model->options.trainable);
     pack_all(model);
     model->version++;
 }
 
-uint64_t mla_model_version(const mla_model *model)
-{
+uint64_t mla_model_version(const mla_model *model) {
     return model->version;
 }
 
-void mla_model_zero_grad(mla_model *model)
-{
+void mla_model_zero_grad(mla_model *model) {
     MLA_ASSERT(model->options.trainable);
     memset(model->grad, 0, model->n_master * sizeof *model->grad);
 }
 
-int mla_model_save(const mla_model *model, const char *dir, bool as_f32, mla_err *err)
-{
+int mla_model_save(const mla_model *model, const char *dir, bool as_f32, mla_err *err) {
     if (!model->options.trainable)
-        return mla_err_set(err, "%s: a frozen model has no master weights to save; save the "
-                           "trainable one", dir);
+        return mla_err_set(err,
+                           "%s: a frozen model has no master weights to save; save the "
+                           "trainable one",
+                           dir);
     mla_tensor_out *out = MLA_NEW_ARRAY(mla_tensor_out, model->n_params);
     for (size_t i = 0; i < model->n_params; i++) {
         const mla_param *p = &model->params[i];
-        out[i] = (mla_tensor_out){ .name = p->name, .data = p->data, .rows = p->rows,
-                                   .cols = p->cols, .is_vector = p->rows == 1 };
+        out[i] = (mla_tensor_out){.name = p->name,
+                                  .data = p->data,
+                                  .rows = p->rows,
+                                  .cols = p->cols,
+                                  .is_vector = p->rows == 1};
     }
     int rc = mla_weights_save(dir, &model->config, out, model->n_params, as_f32, model->eos, err);
     free(out);

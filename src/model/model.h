@@ -100,7 +100,8 @@ void mla_head_forward(const mla_model *model, mla_activations *acts, const mla_h
 void mla_head_backward(mla_model *model, mla_activations *acts, const mla_head_rows *at,
                        const float *d_logprob /* [n] */, const float *d_entropy /* [n] or NULL */);
 // Through the whole network, from the hidden states' gradient; accumulates into every param's grad.
-void mla_transformer_backward(mla_model *model, const mla_token_batch *batch, mla_activations *acts);
+void mla_transformer_backward(mla_model *model, const mla_token_batch *batch,
+                              mla_activations *acts);
 
 // ---- sampling: the KV cache ------------------------------------------------------------------
 

@@ -9,11 +9,10 @@
 #include "base/mem.h"
 #include "model/internal.h"
 
-#define WIDTH 1024              // elements converted at a time between bf16 and float
+#define WIDTH 1024 // elements converted at a time between bf16 and float
 
 void mla__ops_to_compute(const mla__kernels *k, mla_compute compute, const float *x, void *y,
-                         size_t n, size_t cols)
-{
+                         size_t n, size_t cols) {
 #pragma omp parallel for schedule(static) if (n * cols > MLA__PARALLEL)
     for (size_t i = 0; i < n; i++) {
         if (compute == MLA_COMPUTE_BF16)
@@ -23,8 +22,7 @@ void mla__ops_to_compute(const mla__kernels *k, mla_compute compute, const float
     }
 }
 
-void mla__ops_add(const mla__kernels *k, float *y, const float *x, size_t n)
-{
+void mla__ops_add(const mla__kernels *k, float *y, const float *x, size_t n) {
     const size_t part = 16384;
 #pragma omp parallel for schedule(static) if (n > MLA__PARALLEL)
     for (size_t i = 0; i < n; i += part) k->add(y + i, x + i, n - i < part ? n - i : part);
@@ -33,8 +31,7 @@ void mla__ops_add(const mla__kernels *k, float *y, const float *x, size_t n)
 // ---- RMSNorm ---------------------------------------------------------------------------------
 
 void mla__ops_norm(const mla__kernels *k, mla_compute compute, bool as_f32, const float *x,
-                   const float *w, float eps, void *y, size_t n, size_t cols)
-{
+                   const float *w, float eps, void *y, size_t n, size_t cols) {
     if (as_f32 || compute == MLA_COMPUTE_F32) {
 #pragma omp parallel for schedule(static) if (n * cols > MLA__PARALLEL)
         for (size_t i = 0; i < n; i++) k->norm(x + i * cols, w, eps, cols, (float *)y + i * cols);
@@ -53,11 +50,10 @@ void mla__ops_norm(const mla__kernels *k, mla_compute compute, bool as_f32, cons
 }
 
 void mla__ops_norm_back(const mla__kernels *k, const float *x, const float *w, float eps,
-                        const float *dy, float *dx, float *dw, size_t n, size_t cols)
-{
+                        const float *dy, float *dx, float *dw, size_t n, size_t cols) {
     // One sum of dw a thread, added up in the order of the threads: the same bits every time.
     int threads = omp_get_max_threads();
-    float *parts = MLA_NEW_ARRAY(float, (size_t)threads * cols);
+    float *parts = MLA_NEW_ARRAY(float, (size_t)threads *cols);
 #pragma omp parallel num_threads(threads)
     {
         float *part = parts + (size_t)omp_get_thread_num() * cols;
@@ -69,8 +65,7 @@ void mla__ops_norm_back(const mla__kernels *k, const float *x, const float *w, f
     free(parts);
 }
 
-void mla__naive_norm(const float *x, const float *w, double eps, size_t n, double *y)
-{
+void mla__naive_norm(const float *x, const float *w, double eps, size_t n, double *y) {
     double sum = 0;
     for (size_t i = 0; i < n; i++) sum += (double)x[i] * (double)x[i];
     for (size_t i = 0; i < n; i++) y[i] = (double)x[i] / sqrt(sum / (double)n + eps) * (double)w[i];
@@ -79,8 +74,7 @@ void mla__naive_norm(const float *x, const float *w, double eps, size_t n, doubl
 // ---- SwiGLU ----------------------------------------------------------------------------------
 
 static void swiglu_row(const mla__kernels *k, const mla__bf16 *gate, const mla__bf16 *up,
-                       mla__bf16 *y, size_t cols)
-{
+                       mla__bf16 *y, size_t cols) {
     float g[WIDTH], u[WIDTH];
     for (size_t at = 0; at < cols; at += WIDTH) {
         size_t len = cols - at < WIDTH ? cols - at : WIDTH;
@@ -92,8 +86,7 @@ static void swiglu_row(const mla__kernels *k, const mla__bf16 *gate, const mla__
 }
 
 void mla__ops_swiglu(const mla__kernels *k, mla_compute compute, const void *gate_up, void *y,
-                     size_t n, size_t cols)
-{
+                     size_t n, size_t cols) {
 #pragma omp parallel for schedule(static) if (n * cols > MLA__PARALLEL)
     for (size_t i = 0; i < n; i++) {
         if (compute == MLA_COMPUTE_BF16) {
@@ -107,8 +100,7 @@ void mla__ops_swiglu(const mla__kernels *k, mla_compute compute, const void *gat
 }
 
 static void swiglu_back_row(const mla__kernels *k, mla__bf16 *gate, mla__bf16 *up, const float *dy,
-                            size_t cols)
-{
+                            size_t cols) {
     float g[WIDTH], u[WIDTH];
     for (size_t at = 0; at < cols; at += WIDTH) {
         size_t len = cols - at < WIDTH ? cols - at : WIDTH;
@@ -120,9 +112,8 @@ static void swiglu_back_row(const mla__kernels *k, mla__bf16 *gate, mla__bf16 *u
     }
 }
 
-void mla__ops_swiglu_back(const mla__kernels *k, mla_compute compute, void *gate_up, const float *dy,
-                          size_t n, size_t cols)
-{
+void mla__ops_swiglu_back(const mla__kernels *k, mla_compute compute, void *gate_up,
+                          const float *dy, size_t n, size_t cols) {
 #pragma omp parallel for schedule(static) if (n * cols > MLA__PARALLEL)
     for (size_t i = 0; i < n; i++) {
         if (compute == MLA_COMPUTE_BF16) {
@@ -135,16 +126,14 @@ void mla__ops_swiglu_back(const mla__kernels *k, mla_compute compute, void *gate
     }
 }
 
-void mla__naive_swiglu(const float *gate, const float *up, size_t n, double *y)
-{
+void mla__naive_swiglu(const float *gate, const float *up, size_t n, double *y) {
     for (size_t i = 0; i < n; i++)
         y[i] = (double)gate[i] / (1 + exp(-(double)gate[i])) * (double)up[i];
 }
 
 // ---- RoPE ------------------------------------------------------------------------------------
 
-void mla__ops_rope(float *x, const float *cosine, const float *sine, int dim, bool back)
-{
+void mla__ops_rope(float *x, const float *cosine, const float *sine, int dim, bool back) {
     const int half = dim / 2;
     const float sign = back ? -1.0f : 1.0f;
     for (int i = 0; i < half; i++) {
@@ -154,8 +143,7 @@ void mla__ops_rope(float *x, const float *cosine, const float *sine, int dim, bo
     }
 }
 
-void mla__naive_rope(const float *x, double theta, int position, int dim, double *y)
-{
+void mla__naive_rope(const float *x, double theta, int position, int dim, double *y) {
     for (int i = 0; i < dim / 2; i++) {
         double angle = position * pow(theta, -2.0 * i / dim);
         y[i] = (double)x[i] * cos(angle) - (double)x[i + dim / 2] * sin(angle);
@@ -165,8 +153,8 @@ void mla__naive_rope(const float *x, double theta, int position, int dim, double
 
 // ---- attention's oracle ----------------------------------------------------------------------
 
-void mla__naive_attention(const float *q, const float *k, const float *v, int n, int dim, double *y)
-{
+void mla__naive_attention(const float *q, const float *k, const float *v, int n, int dim,
+                          double *y) {
     double *p = MLA_NEW_ARRAY(double, n > 0 ? (size_t)n : 1);
     double top = -INFINITY, sum = 0;
     for (int j = 0; j < n; j++) {

@@ -1,6 +1,6 @@
 // The layers, forward: one path for training, for a prompt's chunks and for decoding, so that they
-// agree. Embedding, then per layer attention and the gated network around a residual stream in fp32,
-// then the last norm. The way back is in backward.c.
+// agree. Embedding, then per layer attention and the gated network around a residual stream in
+// fp32, then the last norm. The way back is in backward.c.
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,19 +9,16 @@
 
 // ---- scratch ---------------------------------------------------------------------------------
 
-mla__work *mla__work_create(void)
-{
+mla__work *mla__work_create(void) {
     return MLA_NEW(mla__work);
 }
 
-static void free_buffers(mla__work *w)
-{
-    void *all[] = { w->x, w->mid, w->h, w->qkv, w->q, w->attn, w->gate_up, w->act };
+static void free_buffers(mla__work *w) {
+    void *all[] = {w->x, w->mid, w->h, w->qkv, w->q, w->attn, w->gate_up, w->act};
     for (size_t i = 0; i < MLA_COUNT(all); i++) free(all[i]);
 }
 
-void mla__work_free(mla__work *work)
-{
+void mla__work_free(mla__work *work) {
     if (!work) return;
     free_buffers(work);
     free(work->spans);
@@ -30,12 +27,12 @@ void mla__work_free(mla__work *work)
     free(work);
 }
 
-static void work_grow(const mla_model *m, mla__work *w, size_t rows)
-{
+static void work_grow(const mla_model *m, mla__work *w, size_t rows) {
     if (rows <= w->cap) return;
     const mla_model_config *c = &m->config;
     const size_t dim = (size_t)c->dim, hidden = (size_t)c->hidden;
-    const size_t width = (size_t)(c->heads * c->head_dim), element = mla__element(m->options.compute);
+    const size_t width = (size_t)(c->heads * c->head_dim),
+                 element = mla__element(m->options.compute);
     free_buffers(w);
     w->cap = mla__round_up(rows, MLA__ROWS);
     w->x = mla_alloc_aligned(w->cap * dim * sizeof(float));
@@ -48,33 +45,31 @@ static void work_grow(const mla_model *m, mla__work *w, size_t rows)
     w->act = mla_alloc_aligned(w->cap * hidden * element);
 }
 
-static void add_span(mla__work *w, int row, int n, int pos, const int *pages)
-{
+static void add_span(mla__work *w, int row, int n, int pos, const int *pages) {
     MLA_GROW(w->spans, w->cap_spans, (size_t)w->n_spans + 1);
     MLA_GROW(w->span_of, w->cap_span_of, (size_t)(row + n));
     for (int i = 0; i < n; i++) w->span_of[row + i] = w->n_spans;
-    w->spans[w->n_spans++] = (mla__span){ row, n, pos, pages };
+    w->spans[w->n_spans++] = (mla__span){row, n, pos, pages};
 }
 
 // ---- one layer -------------------------------------------------------------------------------
 
-static void embed_rows(const mla_model *m, const int32_t *ids, int n, float *x)
-{
+static void embed_rows(const mla_model *m, const int32_t *ids, int n, float *x) {
     const size_t dim = (size_t)m->config.dim;
 #pragma omp parallel for schedule(static) if ((size_t)n * dim > MLA__PARALLEL)
     for (int i = 0; i < n; i++) {
         MLA_ASSERT(ids[i] >= 0 && ids[i] < m->config.vocab);
         size_t from = (size_t)ids[i] * dim;
         if (m->options.compute == MLA_COMPUTE_BF16)
-            m->kernels->from_bf16((const mla__bf16 *)m->embed.plain + from, x + (size_t)i * dim, dim);
+            m->kernels->from_bf16((const mla__bf16 *)m->embed.plain + from, x + (size_t)i * dim,
+                                  dim);
         else
             memcpy(x + (size_t)i * dim, (const float *)m->embed.plain + from, dim * sizeof *x);
     }
 }
 
 // One position's keys or values of one head into its page's layout.
-static void put_head(const mla_model *m, const float *x, void *page, int slot, bool is_key)
-{
+static void put_head(const mla_model *m, const float *x, void *page, int slot, bool is_key) {
     const int dim = m->config.head_dim, padded = mla__padded_head(&m->config);
     if (m->options.compute == MLA_COMPUTE_F32) {
         float *to = page;
@@ -89,9 +84,8 @@ static void put_head(const mla_model *m, const float *x, void *page, int slot, b
 }
 
 // Biases and rotation; queries to q, keys and values to the sequence's page.
-static void place_row(const mla_model *m, const mla_kv *kv, const mla__span *span, int row, int layer,
-                      float *qkv, void *q)
-{
+static void place_row(const mla_model *m, const mla_kv *kv, const mla__span *span, int row,
+                      int layer, float *qkv, void *q) {
     const mla_model_config *c = &m->config;
     const mla__layer *l = &m->layers[layer];
     const int half = c->head_dim / 2, pos = span->pos + row - span->row, slot = pos % MLA__PAGE;
@@ -115,8 +109,8 @@ static void place_row(const mla_model *m, const mla_kv *kv, const mla__span *spa
 
 // From x to mid, the residual stream before and after the attention.
 static void attend(const mla_model *m, mla__work *w, mla_kv *kv, int layer, int n, const float *x,
-                   float *mid, void *q, void *attn, float *lse, const mla__tail *tails, int n_tails)
-{
+                   float *mid, void *q, void *attn, float *lse, const mla__tail *tails,
+                   int n_tails) {
     const mla__layer *l = &m->layers[layer];
     const size_t rows = (size_t)n, dim = (size_t)m->config.dim;
     mla__ops_norm(m->kernels, m->options.compute, false, x, l->norm1.data, m->config.norm_eps, w->h,
@@ -124,25 +118,30 @@ static void attend(const mla_model *m, mla__work *w, mla_kv *kv, int layer, int 
     mla__gemm_forward(m->gemm, l->qkv.packed, w->h, w->qkv, true, rows);
 #pragma omp parallel for schedule(static) if (rows * dim > MLA__PARALLEL)
     for (int i = 0; i < n; i++)
-        place_row(m, kv, &w->spans[w->span_of[i]], i, layer, w->qkv + (size_t)i * (size_t)l->qkv.out,
-                  q);
+        place_row(m, kv, &w->spans[w->span_of[i]], i, layer,
+                  w->qkv + (size_t)i * (size_t)l->qkv.out, q);
     for (int i = 0; i < n_tails; i++) mla__kv_copy_tail(kv, &tails[i], layer);
-    const mla__attention a = { .model = m, .kv = kv, .layer = layer, .spans = w->spans,
-                               .n_spans = w->n_spans, .rows = n, .arena = &w->attention };
+    const mla__attention a = {.model = m,
+                              .kv = kv,
+                              .layer = layer,
+                              .spans = w->spans,
+                              .n_spans = w->n_spans,
+                              .rows = n,
+                              .arena = &w->attention};
     mla__attention_forward(&a, q, attn, lse);
     mla__gemm_forward(m->gemm, l->o.packed, attn, mid, true, rows);
     mla__ops_add(m->kernels, mid, x, rows * dim);
 }
 
 static void feed(const mla_model *m, mla__work *w, int layer, int n, const float *mid, float *next,
-                 void *gate_up)
-{
+                 void *gate_up) {
     const mla__layer *l = &m->layers[layer];
     const size_t rows = (size_t)n, dim = (size_t)m->config.dim;
-    mla__ops_norm(m->kernels, m->options.compute, false, mid, l->norm2.data, m->config.norm_eps, w->h,
-                  rows, dim);
+    mla__ops_norm(m->kernels, m->options.compute, false, mid, l->norm2.data, m->config.norm_eps,
+                  w->h, rows, dim);
     mla__gemm_forward(m->gemm, l->gate_up.packed, w->h, gate_up, false, rows);
-    mla__ops_swiglu(m->kernels, m->options.compute, gate_up, w->act, rows, (size_t)m->config.hidden);
+    mla__ops_swiglu(m->kernels, m->options.compute, gate_up, w->act, rows,
+                    (size_t)m->config.hidden);
     mla__gemm_forward(m->gemm, l->down.packed, w->act, next, true, rows);
     mla__ops_add(m->kernels, next, mid, rows * dim);
 }
@@ -150,8 +149,7 @@ static void feed(const mla_model *m, mla__work *w, int layer, int n, const float
 // All layers over the work's spans, keeping what `saved` asks for (or NULL). The result, before the
 // last norm, goes to `last` [n, dim].
 static void run_layers(const mla_model *m, mla__work *w, mla_kv *kv, const int32_t *ids, int n,
-                       mla__saved *saved, float *last, const mla__tail *tails, int n_tails)
-{
+                       mla__saved *saved, float *last, const mla__tail *tails, int n_tails) {
     float *x = saved ? saved[0].x : w->x;
     embed_rows(m, ids, n, x);
     for (int i = 0; i < m->config.layers; i++) {
@@ -167,8 +165,7 @@ static void run_layers(const mla_model *m, mla__work *w, mla_kv *kv, const int32
 
 // ---- training's forward pass -----------------------------------------------------------------
 
-mla_activations *mla_activations_create(const mla_model *model)
-{
+mla_activations *mla_activations_create(const mla_model *model) {
     mla_activations *acts = MLA_NEW(mla_activations);
     acts->model = model;
     acts->kv = mla__kv_create(model, SIZE_MAX);
@@ -176,8 +173,7 @@ mla_activations *mla_activations_create(const mla_model *model)
     return acts;
 }
 
-static void free_saved(mla_activations *acts)
-{
+static void free_saved(mla_activations *acts) {
     for (int i = 0; i < acts->model->config.layers; i++) {
         mla__saved *s = &acts->saved[i];
         free(s->x);
@@ -189,8 +185,7 @@ static void free_saved(mla_activations *acts)
     }
 }
 
-void mla_activations_free(mla_activations *acts)
-{
+void mla_activations_free(mla_activations *acts) {
     if (!acts) return;
     mla_kv_free(acts->kv);
     free_saved(acts);
@@ -204,8 +199,7 @@ void mla_activations_free(mla_activations *acts)
     free(acts);
 }
 
-static void grow_saved(mla_activations *acts, size_t rows)
-{
+static void grow_saved(mla_activations *acts, size_t rows) {
     if (rows <= acts->cap_saved) return;
     const mla_model_config *c = &acts->model->config;
     const size_t cap = acts->cap_saved = mla__round_up(rows, MLA__ROWS);
@@ -223,8 +217,7 @@ static void grow_saved(mla_activations *acts, size_t rows)
     }
 }
 
-static void grow_rows(mla_activations *acts, size_t rows)
-{
+static void grow_rows(mla_activations *acts, size_t rows) {
     if (rows <= acts->cap_rows) return;
     acts->cap_rows = mla__round_up(rows, MLA__ROWS);
     const size_t bytes = acts->cap_rows * (size_t)acts->model->config.dim * sizeof(float);
@@ -237,8 +230,7 @@ static void grow_rows(mla_activations *acts, size_t rows)
 }
 
 // Which row stands in which slot of which page; in copied tails the same row once more.
-static void map_tokens(mla_activations *acts, const mla_token_batch *batch)
-{
+static void map_tokens(mla_activations *acts, const mla_token_batch *batch) {
     const mla_kv *kv = acts->kv;
     MLA_GROW(acts->token, acts->cap_tokens, kv->n_pages * MLA__PAGE);
     for (size_t i = 0; i < kv->n_pages * MLA__PAGE; i++) acts->token[i] = -1;
@@ -256,8 +248,7 @@ static void map_tokens(mla_activations *acts, const mla_token_batch *batch)
 }
 
 // A sequence for each segment, with the same number.
-static void lay_out(mla_activations *acts, const mla_token_batch *batch)
-{
+static void lay_out(mla_activations *acts, const mla_token_batch *batch) {
     mla_kv *kv = acts->kv;
     mla_kv_reset(kv);
     MLA_GROW(acts->tails, acts->cap_tails, (size_t)batch->n_segments);
@@ -281,8 +272,7 @@ static void lay_out(mla_activations *acts, const mla_token_batch *batch)
 }
 
 const float *mla_transformer_forward(const mla_model *model, const mla_token_batch *batch,
-                                     mla_activations *acts, bool keep)
-{
+                                     mla_activations *acts, bool keep) {
     MLA_ASSERT(acts->model == model && batch->n > 0);
     const size_t rows = (size_t)batch->n;
     work_grow(model, acts->kv->work, rows);
@@ -302,8 +292,7 @@ const float *mla_transformer_forward(const mla_model *model, const mla_token_bat
 // ---- extending a cache -----------------------------------------------------------------------
 
 static int check_extend(const mla_model *m, const mla_kv *kv, const mla_extend *items, int n_items,
-                        mla_err *err)
-{
+                        mla_err *err) {
     MLA_ASSERT(kv->model == m);
     if (kv->version != m->version)
         return mla_err_set(err, "the KV cache belongs to older weights; reset it after an update");
@@ -312,19 +301,22 @@ static int check_extend(const mla_model *m, const mla_kv *kv, const mla_extend *
         const int length = mla_kv_length(kv, items[i].seq);
         MLA_ASSERT(items[i].n > 0);
         if (items[i].n > m->config.max_context - length)
-            return mla_err_set(err, "a sequence of %d tokens is longer than the model's context of "
-                               "%d", length + items[i].n, m->config.max_context);
+            return mla_err_set(err,
+                               "a sequence of %d tokens is longer than the model's context of "
+                               "%d",
+                               length + items[i].n, m->config.max_context);
         missing += mla__kv_pages_missing(kv, items[i].seq, items[i].n);
     }
     if (missing > left)
-        return mla_err_set(err, "the KV cache is full: %zu pages of 64 tokens are wanted, %zu are "
-                           "left; raise its memory ceiling", missing, left);
+        return mla_err_set(err,
+                           "the KV cache is full: %zu pages of 64 tokens are wanted, %zu are "
+                           "left; raise its memory ceiling",
+                           missing, left);
     return 0;
 }
 
 int mla_transformer_extend(const mla_model *model, mla_kv *kv, const mla_extend *items, int n_items,
-                           float *hidden, mla_err *err)
-{
+                           float *hidden, mla_err *err) {
     if (check_extend(model, kv, items, n_items, err)) return -1;
     const size_t dim = (size_t)model->config.dim;
     mla__work *w = kv->work;
