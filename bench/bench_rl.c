@@ -51,8 +51,8 @@ static double one_step(mla_trainer *t, mla_rollout_state *state, mla_rng *rng, u
     double began = mla_clock();
     int rc = mla__update_run(t, &rollout, at, &stats, err);
     double update = mla_clock() - began;
-    fprintf(stderr, "rl step: sampling %.2f s, update %.2f s, log-probability gap max %.2g\n", seconds,
-            update, stats.gap_max);
+    fprintf(stderr, "rl step: sampling %.2f s, update %.2f s, log-probability gap max %.2g\n",
+            seconds, update, stats.gap_max);
     for (int k = 0; k < GROUP; k++) mla_step_clear(&state->steps[k]);
     ++*seed;
     return rc < 0 ? -1 : seconds + update;

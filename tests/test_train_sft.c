@@ -133,12 +133,14 @@ static void a_resumed_run_ends_with_the_same_bits(void **state) {
     assert_string_equal(a, b);
     double losses[3] = {0}, again[3] = {0};
     mla_err err;
-    char *log_a = mla_fs_join(whole, "sft/metrics.jsonl"), *log_b = mla_fs_join(parts, "sft/metrics.jsonl");
+    char *log_a = mla_fs_join(whole, "sft/metrics.jsonl"),
+         *log_b = mla_fs_join(parts, "sft/metrics.jsonl");
     assert_int_equal(mla_lines_read(log_a, read_loss, losses, &err), 0);
     assert_int_equal(mla_lines_read(log_b, read_loss, again, &err), 0);
     assert_float_equal(losses[0], 54, 0);
     assert_memory_equal(losses, again, sizeof losses);
-    if (losses[2] >= 0.7 * losses[1]) fail_msg("loss %.3f at first, %.3f at last", losses[1], losses[2]);
+    if (losses[2] >= 0.7 * losses[1])
+        fail_msg("loss %.3f at first, %.3f at last", losses[1], losses[2]);
     free(whole), free(parts), free(model), free(kept), free(a), free(b), free(log_a), free(log_b);
 }
 

@@ -12,7 +12,7 @@
 #include "reward/reward.h"
 #include "task/task.h"
 
-// ---- what an actor sees and says -----------------------------------------------------------------
+// ---- what an actor sees and says -------------------------------------------------------------
 
 typedef struct mla_view {
     const mla_task *task;
@@ -51,10 +51,10 @@ typedef struct mla_actor {
     int (*act)(void *self, const mla_view *views, size_t n, mla_reply_sink sink, void *ctx,
                mla_err *err);
     void *self;
-    bool batched;                  // better to wait until all episodes are ready for their next step
+    bool batched;  // better to wait until all episodes are ready for their next step
 } mla_actor;
 
-// ---- one step --------------------------------------------------------------------------------------
+// ---- one step --------------------------------------------------------------------------------
 
 typedef struct mla_agent mla_agent;
 mla_agent *mla_agent_create(mla_env *env, const mla_reward_options *reward);   // borrows env
@@ -71,7 +71,7 @@ MLA_MUST_USE int mla_agent_submit(mla_agent *agent, const mla_view *view, const 
 MLA_MUST_USE int mla_agent_collect(mla_agent *agent, double wait_seconds, size_t *tag,
                                    mla_step *out, mla_err *err);
 
-// ---- whole trajectories ------------------------------------------------------------------------------
+// ---- whole trajectories ----------------------------------------------------------------------
 
 typedef struct mla_episode {
     const mla_task *task;
@@ -93,7 +93,7 @@ MLA_MUST_USE int mla_agent_run(mla_agent *agent, const mla_actor *actor, mla_epi
                                size_t n, size_t at_once, mla_episode_sink done, void *ctx,
                                mla_err *err);
 
-// ---- the policy as an actor (agent/prompt.c, agent/actor_policy.c) --------------------------------
+// ---- the policy as an actor (agent/prompt.c, agent/actor_policy.c) ---------------------------
 
 typedef struct mla_prompt_options {
     int max_tokens;                // the oldest steps of the history are cut first, whole steps

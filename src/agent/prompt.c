@@ -1,6 +1,6 @@
 // What the policy reads. States of one task share the head of the prompt (system turn and task), so
-// that a prefix cache can work across them; what changes comes after. The script stands last: an edit
-// copies lines of it, and a small model copies best from near by.
+// that a prefix cache can work across them; what changes comes after. The script stands last: an
+// edit copies lines of it, and a small model copies best from near by.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +8,7 @@
 #include "agent/agent.h"
 #include "base/buf.h"
 
-#define TURN_MAX (256 * 1024)   // bytes of a turn; a token budget far below it does the real cutting
+#define TURN_MAX (256 * 1024)  // bytes of a turn; a token budget far below it does the real cutting
 #define SCRIPT_MAX 12000        // bytes shown of a script
 #define THOUGHT_MAX 160         // bytes of a thought quoted in the history
 #define FEEDBACK_MAX 800        // bytes shown of the last feedback: its head and its end
@@ -74,7 +74,8 @@ static void history_line(mla_buf *out, const mla_step *step) {
 }
 
 static void task_part(mla_buf *out, const mla_task *task) {
-    mla_buf_printf(out, "# Task %s\n%s\nMetric: %s, %s is better. The starter script scores %.6g.\n",
+    mla_buf_printf(out,
+                   "# Task %s\n%s\nMetric: %s, %s is better. The starter script scores %.6g.\n",
                    task->name, task->description, mla_metric_name(task->metric),
                    task->direction > 0 ? "higher" : "lower", task->init.public_half);
 }

@@ -16,7 +16,8 @@ MLA_MUST_USE int mla_fs_write(const char *path, const void *bytes, size_t len, m
 // Renames `from` over `to` after syncing; an existing folder at `to` is moved aside and removed.
 MLA_MUST_USE int mla_fs_replace_dir(const char *from, const char *to, mla_err *err);
 MLA_MUST_USE int mla_fs_mkdirs(const char *path, mla_err *err);        // as mkdir -p
-MLA_MUST_USE int mla_fs_remove_tree(const char *path, mla_err *err);   // as rm -rf, no links followed
+MLA_MUST_USE int mla_fs_remove_tree(const char *path,
+                                    mla_err *err);  // as rm -rf, no links followed
 MLA_MUST_USE int mla_fs_copy_file(const char *from, const char *to, mla_err *err);
 bool mla_fs_exists(const char *path);
 bool mla_fs_is_dir(const char *path);

@@ -10,7 +10,8 @@
 #include "base/err.h"
 
 static void *check(void *p, size_t count, size_t size) {
-    if (!p && count && size) mla_panic(__FILE__, __LINE__, "out of memory (%zu x %zu)", count, size);
+    if (!p && count && size)
+        mla_panic(__FILE__, __LINE__, "out of memory (%zu x %zu)", count, size);
     return p;
 }
 

@@ -24,7 +24,7 @@ int mla_cmd_generate(int argc, char **argv);
 int mla_cmd_tasks(int argc, char **argv);
 int mla_cmd_completion(int argc, char **argv);
 
-// ---- options ------------------------------------------------------------------------------------------
+// ---- options ---------------------------------------------------------------------------------
 
 typedef struct mla_options {               // what any command may be given; NULL or 0: not given
     const char *home, *tasks, *config, *run, *python, *prompt;
@@ -46,7 +46,7 @@ char *mla_options_tasks(const mla_options *options);
 // Prints "mlagent: <message>" on standard error; returns MLA_EXIT_ERROR.
 int mla_fail(const mla_err *err);
 
-// ---- the stages on a run folder (cli/stages.c) -----------------------------------------------------
+// ---- the stages on a run folder (cli/stages.c) -----------------------------------------------
 
 typedef struct mla_pipeline {
     mla_run *run;
@@ -65,11 +65,13 @@ MLA_MUST_USE int mla_pipeline_open(mla_pipeline *out, const char *run_dir, const
 void mla_pipeline_close(mla_pipeline *pipeline);
 
 typedef struct mla_stage {
-    const char *name, *summary;
-    int (*run)(mla_pipeline *pipeline, mla_err *err);   // 1 finished, 0 stopped, -1 error
+    const char *name;
+    int (*run)(mla_pipeline *pipeline, mla_err *err);  // 1 finished, 0 stopped, -1 error
+    const char *products[4];                           // what it makes, in the run folder
 } mla_stage;
 const mla_stage *mla_stages(size_t *n);                 // in order
-// Runs one stage unless it is marked done (or `force`); marks it when it has finished.
+// Runs one stage unless it is marked done; marks it when it has finished. `force` first removes
+// what the stage made before, and the marks of the stages that build on it.
 MLA_MUST_USE int mla_stage_run(mla_pipeline *pipeline, const mla_stage *stage, bool force,
                                mla_err *err);
 

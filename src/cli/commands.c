@@ -7,14 +7,14 @@
 #define STAGE_HELP                                                                    \
     "  --config FILE    the configuration, copied into the run folder the first time\n" \
     "  --python PATH    interpreter of the task Python\n"                             \
-    "  --force          run the stage again even if it is marked done\n"
+    "  --force          run the stage again: what it made before is removed\n"
 
 const mla_command *mla_commands(size_t *n) {
     static const mla_command commands[] = {
         {"pipeline", "pipeline CONFIG.yaml [--run DIR]", "run all stages: the whole method",
          "  --run DIR        the run folder (default: runs/<name in the config>)\n"
          "  --python PATH    interpreter of the task Python\n"
-         "  --force          run every stage again\n"
+         "  --force          start the run again: what it made before is removed\n"
          "  --json           print the table as JSON\n", mla_cmd_pipeline},
         {"collect", "collect RUN [--config CONFIG.yaml]",
          "make expert trajectories and the fine-tuning data set", STAGE_HELP, mla_cmd_stage},

@@ -1,4 +1,4 @@
-// One table a section gives the YAML schema, the reading with its range check, and the writing back.
+// One table a section gives the YAML schema, the reading with its range check, the writing back.
 #include "cli/config.h"
 
 #include <cyaml/cyaml.h>
@@ -70,7 +70,7 @@
     X(reward, REWARD_FIELDS, mla_reward_options)              \
     X(prompt, PROMPT_FIELDS, mla_prompt_options)
 
-// ---- the YAML as text: what is absent stays NULL ---------------------------------------------------
+// ---- the YAML as text: what is absent stays NULL ---------------------------------------------
 
 #define RAW_FIELD(type, key, member, lo, hi) char *key;
 #define RAW_SECTION(section, fields, options) \
@@ -139,7 +139,7 @@ static const cyaml_schema_field_t config_fields[] = {
 static const cyaml_schema_value_t config_schema = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, raw_config, config_fields)};
 
-// ---- text to values ----------------------------------------------------------------------------------
+// ---- text to values --------------------------------------------------------------------------
 
 typedef struct {
     const char *path, *within;
@@ -241,7 +241,8 @@ static int take(mla_config *out, const raw_config *raw, const char *path, mla_er
     int seed = 1;
     if (read_name(out, raw->name, path, err) < 0) return -1;
     if (raw->seed && read_INT(&at, "seed", raw->seed, 0, 2147483647, &seed) < 0) return -1;
-    if (raw->workers && read_INT(&at, "workers", raw->workers, 1, 256, &out->workers) < 0) return -1;
+    if (raw->workers && read_INT(&at, "workers", raw->workers, 1, 256, &out->workers) < 0)
+        return -1;
     if (read_compute(out, raw->compute, path, err) < 0) return -1;
     out->seed = (uint64_t)seed;
     out->note = mla_strdup(raw->note);
@@ -281,7 +282,7 @@ void mla_config_clear(mla_config *config) {
     *config = (mla_config){0};
 }
 
-// ---- values to text ------------------------------------------------------------------------------------
+// ---- values to text --------------------------------------------------------------------------
 
 static void write_names(mla_buf *out, const char *key, char **names, size_t n) {
     mla_buf_printf(out, "  %s: [", key);

@@ -14,15 +14,16 @@ static int usage(FILE *out) {
     const mla_command *commands = mla_commands(&n);
     fputs("mlagent trains language models to be machine-learning engineers.\n\n"
           "usage: mlagent COMMAND [OPTIONS]\n\n", out);
-    for (size_t i = 0; i < n; i++) fprintf(out, "  %-11s %s\n", commands[i].name, commands[i].summary);
+    for (size_t i = 0; i < n; i++)
+        fprintf(out, "  %-11s %s\n", commands[i].name, commands[i].summary);
     fputs("\n`mlagent COMMAND --help` says more.\n"
           "Exit status: 0 done, 1 error, 2 wrong usage, 130 stopped (run again to go on).\n", out);
     return out == stdout ? MLA_EXIT_OK : MLA_EXIT_USAGE;
 }
 
-// The scripts of the tasks share the cores with our threads. libgomp's threads spin at a barrier for
-// milliseconds by default, which then costs far more than it gains; it reads its environment before
-// main, so the program starts itself once more with a shorter spin.
+// The scripts of the tasks share the cores with our threads. libgomp's threads spin at a barrier
+// for milliseconds by default, which then costs far more than it gains; it reads its environment
+// before main, so the program starts itself once more with a shorter spin.
 static void spin_briefly(char **argv) {
     if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY")) return;
     setenv("GOMP_SPINCOUNT", "20000", 1);

@@ -12,15 +12,21 @@
 enum { HOME = 256, TASKS, CONFIG, RUN, PYTHON, PROMPT, TEMPERATURE, MAX_NEW, SEED, JSON, QUIET,
        CHECK, FORCE };
 
-static const struct option long_options[] = {
-    {"help", no_argument, NULL, 'h'},           {"home", required_argument, NULL, HOME},
-    {"tasks", required_argument, NULL, TASKS},  {"config", required_argument, NULL, CONFIG},
-    {"run", required_argument, NULL, RUN},      {"python", required_argument, NULL, PYTHON},
-    {"prompt", required_argument, NULL, PROMPT}, {"temperature", required_argument, NULL, TEMPERATURE},
-    {"max-new", required_argument, NULL, MAX_NEW}, {"seed", required_argument, NULL, SEED},
-    {"json", no_argument, NULL, JSON},          {"quiet", no_argument, NULL, QUIET},
-    {"check", no_argument, NULL, CHECK},        {"force", no_argument, NULL, FORCE},
-    {NULL, 0, NULL, 0}};
+static const struct option long_options[] = {{"help", no_argument, NULL, 'h'},
+                                             {"home", required_argument, NULL, HOME},
+                                             {"tasks", required_argument, NULL, TASKS},
+                                             {"config", required_argument, NULL, CONFIG},
+                                             {"run", required_argument, NULL, RUN},
+                                             {"python", required_argument, NULL, PYTHON},
+                                             {"prompt", required_argument, NULL, PROMPT},
+                                             {"temperature", required_argument, NULL, TEMPERATURE},
+                                             {"max-new", required_argument, NULL, MAX_NEW},
+                                             {"seed", required_argument, NULL, SEED},
+                                             {"json", no_argument, NULL, JSON},
+                                             {"quiet", no_argument, NULL, QUIET},
+                                             {"check", no_argument, NULL, CHECK},
+                                             {"force", no_argument, NULL, FORCE},
+                                             {NULL, 0, NULL, 0}};
 
 static int bad_number(const char *option, const char *text) {
     fprintf(stderr, "mlagent: %s: \"%s\" is not a number in range\n", option, text);
@@ -31,7 +37,8 @@ static int read_number(const char *option, const char *text, double lo, double h
     char *end;
     errno = 0;
     *out = strtod(text, &end);
-    if (end == text || *end || errno || !(*out >= lo && *out <= hi)) return bad_number(option, text);
+    if (end == text || *end || errno || !(*out >= lo && *out <= hi))
+        return bad_number(option, text);
     return 0;
 }
 

@@ -11,14 +11,35 @@
 #include "report/report.h"
 #include "task/prepare.h"
 
-// ---- opening a run ------------------------------------------------------------------------------------
+// ---- opening a run ---------------------------------------------------------------------------
 
-static int take_config(mla_pipeline *p, const char *given, mla_err *err) {
+static bool same_bytes(const char *a, const char *b) {
+    char hex_a[65], hex_b[65];
+    return mla_sha256_file(a, hex_a, NULL) == 0 && mla_sha256_file(b, hex_b, NULL) == 0 &&
+           strcmp(hex_a, hex_b) == 0;
+}
+
+// A run is made with one configuration: another one needs --force, or a run folder of its own.
+static int put_config(mla_pipeline *p, const char *given, const char *kept, bool force,
+                      mla_err *err) {
+    char *fresh = mla_format("%s.given", kept);
+    int rc = mla_config_load(&p->config, given, err);
+    if (rc == 0) rc = mla_config_save(&p->config, fresh, err);
+    if (rc == 0 && !force && mla_fs_exists(kept) && !same_bytes(fresh, kept)) {
+        rc = mla_err_set(err, "%s: differs from this run's %s; start another run with --run, or "
+                         "run again what it changes with --force", given, kept);
+    }
+    if (rc == 0 && rename(fresh, kept) < 0) rc = mla_err_set(err, "%s: cannot be written", kept);
+    remove(fresh);
+    free(fresh);
+    return rc;
+}
+
+static int take_config(mla_pipeline *p, const char *given, bool force, mla_err *err) {
     char *kept = mla_run_path(p->run, "config.yaml");
     int rc = 0;
     if (given) {
-        rc = mla_config_load(&p->config, given, err);
-        if (rc == 0) rc = mla_config_save(&p->config, kept, err);
+        rc = put_config(p, given, kept, force, err);
     } else if (mla_fs_exists(kept)) {
         rc = mla_config_load(&p->config, kept, err);
     } else {
@@ -37,12 +58,15 @@ static int find_model(mla_pipeline *p, mla_err *err) {
         p->model = mla_format("%s/models/%s.gguf", p->home, name);
     }
     if (mla_fs_exists(p->model)) return 0;
-    return mla_err_set(err, "%s: no such model; fetch it with scripts/setup, or name another in the "
-                       "config", p->model);
+    return mla_err_set(err,
+                       "%s: no such model; fetch it with scripts/setup, or name another in the "
+                       "config",
+                       p->model);
 }
 
 // The task of this name, loaded once; its data is prepared if need be.
-static const mla_task *open_task(mla_pipeline *p, const char *name, const char *root, mla_err *err) {
+static const mla_task *open_task(mla_pipeline *p, const char *name, const char *root,
+                                 mla_err *err) {
     for (size_t i = 0; i < p->n_tasks; i++) {
         if (strcmp(p->tasks[i]->name, name) == 0) return p->tasks[i];
     }
@@ -84,7 +108,7 @@ int mla_pipeline_open(mla_pipeline *out, const char *run_dir, const char *config
                                   : mla_fs_join(out->home, "venv/bin/python");
     char *root = mla_options_tasks(options);
     out->run = mla_run_open(run_dir, err);
-    int rc = out->run ? take_config(out, config, err) : -1;
+    int rc = out->run ? take_config(out, config, options->force, err) : -1;
     if (rc == 0) rc = find_model(out, err);
     if (rc == 0) rc = open_tasks(out, root, err);
     free(root);
@@ -108,7 +132,7 @@ void mla_pipeline_close(mla_pipeline *p) {
     *p = (mla_pipeline){0};
 }
 
-// ---- what stages need ----------------------------------------------------------------------------------
+// ---- what stages need ------------------------------------------------------------------------
 
 typedef struct {
     mla_env *env;
@@ -147,16 +171,18 @@ static mla_policy *open_policy(const mla_pipeline *p, const char *path, mla_err 
     return mla_policy_open(path, &options, err);
 }
 
-// ---- the stages ----------------------------------------------------------------------------------------
+// ---- the stages ------------------------------------------------------------------------------
 
 static int run_collect(mla_pipeline *p, mla_err *err) {
     world w;
     mla_policy *policy = open_policy(p, p->model, err);
     int rc = policy ? world_open(&w, p, false, err) : -1;
     if (rc == 0) {
-        rc = mla_collect_run(p->run, w.agent, policy, p->train, p->n_train, &p->config.collect, err);
+        rc =
+            mla_collect_run(p->run, w.agent, policy, p->train, p->n_train, &p->config.collect, err);
         if (rc == 0 && !mla_stop_wanted()) {
-            rc = mla_dataset_build(p->run, w.env, policy, p->train, p->n_train, &p->config.data, err);
+            rc = mla_dataset_build(p->run, w.env, policy, p->train, p->n_train, &p->config.data,
+                                   err);
         }
         world_close(&w);
     }
@@ -224,24 +250,43 @@ static int run_report(mla_pipeline *p, mla_err *err) {
 
 const mla_stage *mla_stages(size_t *n) {
     static const mla_stage stages[] = {
-        {"collect", "make expert trajectories and the fine-tuning data set", run_collect},
-        {"sft", "fine-tune the model on the expert's actions", run_sft},
-        {"rl", "step-wise reinforcement learning from the expert's states", run_rl},
-        {"eval", "evaluate the untrained, fine-tuned and RL-trained model", run_eval},
-        {"report", "write report.html", run_report},
+        {"collect", run_collect, {"expert", "sft/steps.jsonl"}},
+        {"sft", run_sft, {"sft/model", "sft/checkpoint", "sft/metrics.jsonl"}},
+        {"rl", run_rl, {"rl"}},
+        {"eval", run_eval, {"eval"}},
+        {"report", run_report, {"report.html"}},
     };
     *n = MLA_COUNT(stages);
     return stages;
 }
 
+// Removes what a stage made, and the marks of it and of all that builds on it.
+static int forget(mla_pipeline *p, const mla_stage *stage, mla_err *err) {
+    size_t n;
+    const mla_stage *stages = mla_stages(&n);
+    int rc = 0;
+    for (size_t i = 0; i < MLA_COUNT(stage->products) && stage->products[i] && rc == 0; i++) {
+        char *path = mla_run_path(p->run, stage->products[i]);
+        rc = mla_fs_remove_tree(path, err);
+        free(path);
+    }
+    for (const mla_stage *s = stage; s < stages + n && rc == 0; s++) {
+        rc = mla_run_stage_unmark(p->run, s->name, err);
+    }
+    return rc;
+}
+
 int mla_stage_run(mla_pipeline *pipeline, const mla_stage *stage, bool force, mla_err *err) {
     bool cheap = strcmp(stage->name, "report") == 0;
-    if (!force && !cheap && mla_run_stage_done(pipeline->run, stage->name)) {
+    if (force && forget(pipeline, stage, err) < 0) return -1;
+    if (!cheap && mla_run_stage_done(pipeline->run, stage->name)) {
         mla_info("%s: done before", stage->name);
         return 1;
     }
     double began = mla_clock();
     int rc = stage->run(pipeline, err);
-    if (rc == 1) rc = mla_run_stage_mark(pipeline->run, stage->name, mla_clock() - began, err) + 1;
-    return rc < 0 || (rc == 0 && !mla_stop_wanted()) ? -1 : rc;
+    if (rc == 1 && mla_run_stage_mark(pipeline->run, stage->name, mla_clock() - began, err) < 0) {
+        rc = -1;
+    }
+    return rc;
 }

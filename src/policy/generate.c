@@ -1,5 +1,5 @@
-// Batched sampling. The samples of one request share its prefill; all sequences decode together, and
-// leave the batch as they end. Requests that do not fit the KV cache together go in waves.
+// Batched sampling. The samples of one request share its prefill; all sequences decode together,
+// and leave the batch as they end. Requests that do not fit the KV cache together go in waves.
 #include <stdlib.h>
 #include <string.h>
 
@@ -129,7 +129,8 @@ static size_t tokens_of(const mla_prompt_request *r) {
 static size_t kv_capacity(const mla_policy *p) {
     const mla_model_config *c = mla_model_get_config(p->model);
     size_t width = mla_model_get_compute(p->model) == MLA_COMPUTE_BF16 ? 2 : 4;
-    return p->kv_bytes / ((size_t)c->layers * 2 * (size_t)c->kv_heads * (size_t)c->head_dim * width);
+    return p->kv_bytes /
+           ((size_t)c->layers * 2 * (size_t)c->kv_heads * (size_t)c->head_dim * width);
 }
 
 // Requests [from, to) of one wave, from prefill to the last sequence's end.

@@ -19,8 +19,8 @@ struct mla_policy {
     size_t kv_bytes;
 };
 
-// Draws a token from softmax(logits / temperature), greedily at temperature 0, by one uniform number
-// u in [0, 1), and gives its log-probability (at temperature 0: under softmax(logits)).
+// Draws a token from softmax(logits / temperature), greedily at temperature 0, by one uniform
+// number u in [0, 1), and gives its log-probability (at temperature 0: under softmax(logits)).
 // logits [vocab] is used as scratch and overwritten.
 int32_t mla__sample_token(float *logits, int vocab, float temperature, double u, float *logprob);
 

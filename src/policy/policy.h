@@ -32,7 +32,7 @@ MLA_MUST_USE int mla_policy_save(const mla_policy *policy, const char *dir, bool
 // <|im_start|>role\n text <|im_end|>\n ; the markers are special tokens, the text never is.
 void mla_chat_turn(const mla_policy *policy, mla_ids *ids, const char *role, const char *text);
 void mla_chat_open_reply(const mla_policy *policy, mla_ids *ids);   // <|im_start|>assistant\n
-int32_t mla_chat_end_of_turn(const mla_policy *policy);             // <|im_end|>, trained and sampled
+int32_t mla_chat_end_of_turn(const mla_policy *policy);  // <|im_end|>, trained and sampled
 
 // ---- sampling (policy/generate.c) ---------------------------------------------------------------
 

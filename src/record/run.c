@@ -93,13 +93,22 @@ bool mla_run_stage_done(const mla_run *run, const char *stage) {
     return json_object_get(run->stages, stage) != NULL;
 }
 
+static int write_stages(const mla_run *run, mla_err *err) {
+    char *path = mla_run_path(run, "stages.json");
+    int rc = mla_json_write_file(path, run->stages, err);
+    free(path);
+    return rc;
+}
+
 int mla_run_stage_mark(mla_run *run, const char *stage, double seconds, mla_err *err) {
     json_t *mark = json_object();
     json_object_set_new(mark, "seconds", mla_json_number(seconds));
     json_object_set_new(run->stages, stage, mark);
-    char *path = mla_run_path(run, "stages.json");
-    int rc = mla_json_write_file(path, run->stages, err);
+    int rc = write_stages(run, err);
     if (rc < 0) json_object_del(run->stages, stage);
-    free(path);
     return rc;
+}
+
+int mla_run_stage_unmark(mla_run *run, const char *stage, mla_err *err) {
+    return json_object_del(run->stages, stage) == 0 ? write_stages(run, err) : 0;
 }

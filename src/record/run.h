@@ -17,5 +17,6 @@ char *mla_run_path(const mla_run *run, const char *relative);  // caller frees; 
 // Marks of finished stages (stages.json): a stage is skipped when it is marked done.
 bool mla_run_stage_done(const mla_run *run, const char *stage);
 MLA_MUST_USE int mla_run_stage_mark(mla_run *run, const char *stage, double seconds, mla_err *err);
+MLA_MUST_USE int mla_run_stage_unmark(mla_run *run, const char *stage, mla_err *err);
 
 #endif

@@ -57,7 +57,8 @@ int mla__checkpoint_done(const char *dir, mla_err *err) {
     if (mla_fs_exists(path)) {
         json_t *state = mla_json_read_file(path, 4096, err);
         done = state ? (int)mla_json_get_int(state, "done", -1) : -1;
-        if (state && done < 0) mla_err_set(err, "%s: no \"done\" in it; remove the checkpoint", path);
+        if (state && done < 0)
+            mla_err_set(err, "%s: no \"done\" in it; remove the checkpoint", path);
         json_decref(state);
     }
     free(path);

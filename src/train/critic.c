@@ -100,9 +100,10 @@ int mla__critic_load(mla_critic *critic, const char *path, mla_err *err) {
     mla_buf bytes;
     if (mla_fs_read(path, sizeof head + values * sizeof(double), &bytes, err) < 0) return -1;
     if (bytes.len == sizeof head + values * sizeof(double)) memcpy(head, bytes.data, sizeof head);
-    int rc = head[0] == critic->dim
-                 ? 0
-                 : mla_err_set(err, "%s: not the critic of this model; remove the checkpoint", path);
+    int rc =
+        head[0] == critic->dim
+            ? 0
+            : mla_err_set(err, "%s: not the critic of this model; remove the checkpoint", path);
     if (rc == 0) {
         critic->steps = (int)head[1];
         memcpy(critic->param, bytes.data + sizeof head, values * sizeof(double));

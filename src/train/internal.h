@@ -19,7 +19,7 @@ double mla__critic_fit(mla_critic *critic, const float *hidden /* [n, dim] */,
 MLA_MUST_USE int mla__critic_save(const mla_critic *critic, const char *path, mla_err *err);
 MLA_MUST_USE int mla__critic_load(mla_critic *critic, const char *path, mla_err *err);
 
-// ---- checkpoints: a Hugging Face folder in fp32 plus the trainer's state -------------------------
+// ---- checkpoints: a Hugging Face folder in fp32 plus the trainer's state ---------------------
 
 // Writes <dir>.tmp with the model, optimizer.bin, critic.bin (critic may be NULL) and trainer.json
 // {"done": done}, and renames it; the old one goes only when the new one is whole.
@@ -34,7 +34,7 @@ MLA_MUST_USE int mla__checkpoint_load(const char *dir, mla_adamw *opt, mla_criti
 // done again.
 MLA_MUST_USE int mla__lines_trim(const char *path, const char *key, long long last, mla_err *err);
 
-// ---- one iteration's experience (train/rollout.c) ------------------------------------------------
+// ---- one iteration's experience (train/rollout.c) --------------------------------------------
 
 // A pool state and the actions sampled from it, executed and judged.
 typedef struct mla_rollout_state {
@@ -61,7 +61,7 @@ MLA_MUST_USE int mla__rollout_make(mla_rollout *out, mla_agent *agent, mla_polic
                                    mla_err *err);
 void mla__rollout_clear(mla_rollout *rollout);
 
-// ---- the update (train/update.c) -------------------------------------------------------------------
+// ---- the update (train/update.c) -------------------------------------------------------------
 
 typedef struct mla_update_stats {
     mla_ppo_stats ppo;

@@ -31,7 +31,7 @@ typedef struct {
     mla_lines *steps, *metrics;
 } rl;
 
-// ---- what is written down -------------------------------------------------------------------------
+// ---- what is written down --------------------------------------------------------------------
 
 typedef struct {
     double reward, reward_sq, gain;
@@ -131,7 +131,7 @@ static int write_steps(rl *r, int iteration, const mla_rollout *rollout, mla_err
     return 0;
 }
 
-// ---- the algorithm ----------------------------------------------------------------------------------
+// ---- the algorithm ---------------------------------------------------------------------------
 
 // One iteration. 1, 0 when stopped before the update, -1.
 static int iterate(rl *r, int iteration, tally *t, mla_err *err) {
@@ -185,7 +185,7 @@ static int iterate_all(rl *r, int done, mla_err *err) {
     return 1;
 }
 
-// ---- opening and closing ------------------------------------------------------------------------------
+// ---- opening and closing ---------------------------------------------------------------------
 
 static mla_policy *open_policy(const rl *r, const char *path, bool trainable, mla_err *err) {
     mla_policy_options wanted = mla_policy_options_default();

@@ -99,7 +99,8 @@ int mla__rollout_make(mla_rollout *out, mla_agent *agent, mla_policy *policy, co
                       const mla_task *const *tasks, size_t n_tasks, const mla_rl_options *options,
                       int iteration, mla_err *err) {
     size_t n = (size_t)options->states;
-    *out = (mla_rollout){.states = MLA_NEW_ARRAY(mla_rollout_state, n), .n_states = options->states};
+    *out =
+        (mla_rollout){.states = MLA_NEW_ARRAY(mla_rollout_state, n), .n_states = options->states};
     making m = {.out = out, .agent = agent, .policy = policy, .options = options,
                 .iteration = iteration, .views = MLA_NEW_ARRAY(mla_view, n),
                 .requests = MLA_NEW_ARRAY(mla_prompt_request, n), .began_at = mla_clock(),

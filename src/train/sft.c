@@ -22,7 +22,7 @@ typedef struct {
     mla_activations *acts;
     mla_adamw *opt;
     mla_steps data;            // samples, in the file's order
-    size_t *first;             // [n_states + 1]: a state's samples are data [first[i], first[i + 1])
+    size_t *first;  // [n_states + 1]: a state's samples are data [first[i], first[i + 1])
     size_t n_states, n_train;  // the states after n_train are for validation
     int total_steps;
     long long seen_tokens;     // through the network, former runs included
@@ -91,12 +91,14 @@ static int action_tokens(const sft *s, size_t state) {
     return tokens;
 }
 
-// Adds the gradients of weight * (negative log-probability of the state's actions); returns that sum.
+// Adds the gradients of weight * (negative log-probability of the state's actions); returns that
+// sum.
 static double learn(sft *s, size_t state, double weight) {
     mla_group group = state_group(s, state);
     const mla_token_batch batch = mla_group_batch(&group);
     const mla_head_rows head = mla_group_head(&group, 1.0f);
-    float *logprob = MLA_NEW_ARRAY(float, (size_t)head.n), *grad = MLA_NEW_ARRAY(float, (size_t)head.n);
+    float *logprob = MLA_NEW_ARRAY(float, (size_t)head.n),
+          *grad = MLA_NEW_ARRAY(float, (size_t)head.n);
     mla_model *model = mla_policy_model(s->policy);
     mla_transformer_forward(model, &batch, s->acts, true);
     mla_head_forward(model, s->acts, &head, logprob, NULL);
@@ -167,8 +169,10 @@ static int train_step(sft *s, int step, sft_step *out, mla_err *err) {
     const mla_step *first = &s->data.items[s->first[picked[0]]];
     free(picked);
     if (!isfinite(loss)) {
-        return mla_err_set(err, "fine-tuning: the loss of step %d is not a number (first sample: %s, "
-                           "step %d); lower sft.lr", step + 1, first->trajectory, first->index);
+        return mla_err_set(err,
+                           "fine-tuning: the loss of step %d is not a number (first sample: %s, "
+                           "step %d); lower sft.lr",
+                           step + 1, first->trajectory, first->index);
     }
     out->loss = loss / out->tokens;
     out->grad_norm = mla_adamw_step(s->opt, out->lr);

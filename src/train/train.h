@@ -8,7 +8,7 @@
 #include "record/pool.h"
 #include "record/run.h"
 
-// ---- supervised fine-tuning (train/sft.c) --------------------------------------------------------
+// ---- supervised fine-tuning (train/sft.c) ----------------------------------------------------
 
 typedef struct mla_sft_options {
     double lr;                 // peak; cosine to a tenth of it
@@ -31,17 +31,18 @@ mla_sft_options mla_sft_options_default(void);
 MLA_MUST_USE int mla_sft_run(mla_run *run, const char *model_path, const mla_sft_options *options,
                              mla_err *err);
 
-// ---- advantages (train/advantage.c) ---------------------------------------------------------------
+// ---- advantages (train/advantage.c) ----------------------------------------------------------
 
 // Generalised advantage estimation (Schulman et al., 2016) over one action's tokens, whose reward
-// comes with the last one: delta_t = r_t + gamma V_{t+1} - V_t, A_t = delta_t + gamma lambda A_{t+1}.
-// With gamma = lambda = 1: A_t = R - V_t. value, advantage, returns [n]; returns_t = A_t + V_t.
+// comes with the last one: delta_t = r_t + gamma V_{t+1} - V_t, A_t = delta_t + gamma lambda
+// A_{t+1}. With gamma = lambda = 1: A_t = R - V_t. value, advantage, returns [n]; returns_t = A_t +
+// V_t.
 void mla_advantage_gae(double reward, const float *value, int n, double gamma, double lambda,
                        float *advantage, float *returns);
 // Shifts and scales to mean 0 and standard deviation 1 (no scaling when all are equal).
 void mla_advantage_whiten(float *advantage, int n);
 
-// ---- the PPO loss (train/ppo.c) -------------------------------------------------------------------
+// ---- the PPO loss (train/ppo.c) --------------------------------------------------------------
 
 typedef struct mla_ppo_options {
     double clip_low, clip_high;   // the ratio is clipped to [1 - low, 1 + high]
@@ -64,8 +65,9 @@ typedef struct mla_ppo_tokens {   // all [n]
 } mla_ppo_tokens;
 
 // Per token: -min(rho A, clip(rho) A) + kl_coef (e^d - d - 1) - entropy_coef H, with rho =
-// e^{logprob - logprob_old} and d = logprob_ref - logprob (PPO: Schulman et al., 2017; k3: Schulman,
-// 2020). Writes the gradients of `weight` times its sum by logprob and entropy, and adds to stats.
+// e^{logprob - logprob_old} and d = logprob_ref - logprob (PPO: Schulman et al., 2017; k3:
+// Schulman, 2020). Writes the gradients of `weight` times its sum by logprob and entropy, and adds
+// to stats.
 void mla_ppo_loss(const mla_ppo_options *options, const mla_ppo_tokens *tokens, double weight,
                   float *d_logprob, float *d_entropy, mla_ppo_stats *stats);
 
@@ -90,12 +92,13 @@ typedef struct mla_rl_options {
     mla_compute compute;
     uint64_t seed;
 } mla_rl_options;
-// The paper names PPO, not its settings; these are its trainer's defaults where they exist (clip 0.2,
-// gamma = lambda = 1, temperature 1) and guesses fit for a small model elsewhere.
+// The paper names PPO, not its settings; these are its trainer's defaults where they exist (clip
+// 0.2, gamma = lambda = 1, temperature 1) and guesses fit for a small model elsewhere.
 mla_rl_options mla_rl_options_default(void);
 
 // Trains the policy at `start_path` (the fine-tuned model, which is also the reference) and writes
-// rl/model, rl/steps.jsonl, rl/metrics.jsonl; rl/checkpoint while under way. Returns as mla_sft_run.
+// rl/model, rl/steps.jsonl, rl/metrics.jsonl; rl/checkpoint while under way. Returns as
+// mla_sft_run.
 MLA_MUST_USE int mla_rl_run(mla_run *run, mla_agent *agent, const char *start_path,
                             const mla_pool *pool, const mla_task *const *tasks, size_t n_tasks,
                             const mla_rl_options *options, mla_err *err);
