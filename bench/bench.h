@@ -76,7 +76,7 @@ static inline double bench_gemm_limit(dnnl_data_type_t type) {
                                     {DNNL_ARG_WEIGHTS, bench_memory(engine, &weights)},
                                     {DNNL_ARG_DST, bench_memory(engine, &dst)}};
     double best = 1e9;
-    for (int i = 0; i < 15; i++) {
+    for (int i = 0; i < 40; i++) {
         double began = mla_clock();
         for (int k = 0; k < 3; k++) BENCH_OK(dnnl_primitive_execute(primitive, stream, 3, args));
         BENCH_OK(dnnl_stream_wait(stream));
@@ -97,10 +97,13 @@ static inline double bench_bandwidth_limit(void) {
     const uint64_t *data = mla_alloc_aligned(n * sizeof *data);
     double best = 1e9;
     uint64_t sum = 0;
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 8; i++) {
         double began = mla_clock();
-#pragma omp parallel for simd reduction(+ : sum) schedule(static)
-        for (size_t k = 0; k < n; k++) sum += data[k];
+#pragma omp parallel for reduction(+ : sum) schedule(static)
+        for (size_t k = 0; k < n; k += 8) {
+            uint64_t a = data[k] + data[k + 1], b = data[k + 2] + data[k + 3];
+            sum += a + b + data[k + 4] + data[k + 5] + data[k + 6] + data[k + 7];
+        }
         double took = mla_clock() - began;
         if (took < best) best = took;
     }

@@ -1,5 +1,5 @@
-// The model forward: the machine's limits, a prompt's speed, sampling a group from one state, and how
-// far the log-probabilities of sampling are from training's.
+// The model forward: the machine's limits, a prompt's speed, sampling a group from one state, and
+// how far the log-probabilities of sampling are from training's.
 #include <math.h>
 
 #include "base/rng.h"
@@ -61,7 +61,7 @@ typedef struct group {
     float logprobs[GROUP][NEW];
 } group;
 
-// Prompt and all; greedy where `rng` is NULL (timing then holds no sampling of the benchmark's own).
+// Prompt and all; greedy where `rng` is NULL: timing then holds no sampling of the benchmark's own.
 static double sample_group(const mla_model *m, mla_kv *kv, const int32_t *prompt, mla_rng *rng,
                            group *out) {
     const int dim = mla_model_get_config(m)->dim, vocab = mla_model_get_config(m)->vocab;
@@ -146,6 +146,7 @@ static void bench_gap(mla_compute compute, const char *name, double quantile) {
     mla_model_free(m);
 }
 
+// The limits are measured before and after, and the better counts: a neighbour's burst is no limit.
 static void bench_speed(double gflops, double bandwidth) {
     static group g;
     int32_t prompt[PROMPT];
@@ -161,6 +162,9 @@ static void bench_speed(double gflops, double bandwidth) {
         took = sample_group(m, kv, prompt, NULL, &g);
         if (took < best_group) best_group = took;
     }
+    double again = bench_gemm_limit(dnnl_bf16);
+    if (again > gflops) gflops = again;
+    bench_print("limit_gemm_bf16", gflops, "GFLOP/s", 0, 0, true);
     double least = 2 * weights * PROMPT / gflops * 1e-9;
     double read = 2 * (weights + (double)c->vocab * c->dim);     // bytes of bf16 weights a step
     bench_print("prefill_smollm2_bf16", PROMPT / best, "tok/s", PROMPT / least,
@@ -178,9 +182,7 @@ int main(int argc, char **argv) {
     double bandwidth = bench_bandwidth_limit();
     bench_print("limit_bandwidth", bandwidth, "GB/s", 0, 0, true);
     if (bf16) {
-        double gflops = bench_gemm_limit(dnnl_bf16);
-        bench_print("limit_gemm_bf16", gflops, "GFLOP/s", 0, 0, true);
-        bench_speed(gflops, bandwidth);
+        bench_speed(bench_gemm_limit(dnnl_bf16), bandwidth);
         bench_gap(MLA_COMPUTE_BF16, "logprob_gap_bf16_p99", 0.99);
     }
     bench_gap(MLA_COMPUTE_F32, "logprob_gap_fp32_max", 1);
