@@ -23,7 +23,7 @@ TESTBIN := $(TESTS:tests/%.c=$(BUILD)/tests/%)
 BENCHES := $(wildcard bench/*.c)
 LIB     := $(BUILD)/libmlagent.a
 
-.PHONY: all tests test test-long check asan bench clean
+.PHONY: all tests test check asan bench clean
 .SECONDARY:
 
 all: $(BUILD)/mlagent

@@ -76,8 +76,9 @@ int mla_cmd_generate(int argc, char **argv) {
     mla_err err = {0};
     mla_buf prompt;
     char *home = mla_options_home(&o);
-    char *path = mla_fs_exists(o.rest[0]) ? mla_strdup(o.rest[0])
-                                          : mla_format("%s/models/%s.gguf", home, o.rest[0]);
+    bool is_path = strchr(o.rest[0], '/') || mla_fs_exists(o.rest[0]);
+    char *path = is_path ? mla_strdup(o.rest[0])
+                         : mla_format("%s/models/%s.gguf", home, o.rest[0]);
     const mla_policy_options wanted = mla_policy_options_default();
     int rc = read_prompt(&o, &prompt, &err);
     if (rc == 0) {

@@ -98,7 +98,7 @@ mla__number mla__fmt_tick(double value, double step) {
     char text[40];
     int decimals = step >= 1 ? 0 : (int)ceil(-log10(step) - 1e-9);
     if (fabs(value) < step * 1e-6) value = 0;
-    if (decimals > 6 || fabs(value) >= 1e7) snprintf(text, sizeof text, "%.3g", value);
+    if (decimals > 4 || fabs(value) >= 1e7) snprintf(text, sizeof text, "%.3g", value);
     else snprintf(text, sizeof text, "%.*f", decimals, value);
     return with_minus(text);
 }
