@@ -3,7 +3,7 @@
 CC      ?= gcc
 BUILD   ?= build
 ROOMS   ?= base net dist record task env reward model policy agent collect train eval report serve cli
-PKGS    := libpcre2-8 libutf8proc jansson sqlite3 libgit2 libcurl libmicrohttpd libseccomp libcrypto
+PKGS    := libutf8proc jansson sqlite3 libgit2 libseccomp libcrypto
 CFLAGS  ?= -O2 -g
 override CFLAGS += -std=c17 -D_GNU_SOURCE -Isrc -fopenmp -Wall -Wextra -Wshadow -Wstrict-prototypes \
                    -Wno-unknown-pragmas $(shell pkg-config --cflags $(PKGS))
