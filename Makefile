@@ -23,7 +23,7 @@ TESTBIN := $(TESTS:tests/%.c=$(BUILD)/tests/%)
 BENCHES := $(wildcard bench/*.c)
 LIB     := $(BUILD)/libmlagent.a
 
-.PHONY: all tests test check asan bench clean
+.PHONY: all tests test check asan bench fuzz clean
 .SECONDARY:
 
 all: $(BUILD)/mlagent
@@ -62,6 +62,27 @@ check:
 
 bench: $(BENCHES:bench/%.c=$(BUILD)/bench/%)
 	@bench/run $(BUILD) $(BENCH)
+
+# Readers of outside bytes, each for FUZZ_SECONDS; needs clang and its libFuzzer (libclang-rt-dev).
+# Corpora grow in build/fuzz; an input that breaks something is left there and fails the target.
+FUZZ_SECONDS ?= 60
+FUZZ_action    := env/action env/action_input env/edit env/files record/action
+FUZZ_csv       := task/*
+FUZZ_task      := task/*
+FUZZ_gguf      := model/weights model/gguf model/quant model/safetensors model/huggingface model/hf_vocab
+FUZZ_tokenizer := policy/tokenizer policy/bpe policy/pretok policy/normalize policy/tokenizer_json \
+                  policy/unicode_table $(FUZZ_gguf)
+FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+
+build/fuzz/%: tests/fuzz/fuzz_%.c Makefile $(wildcard src/*/*.[ch])
+	@mkdir -p build/fuzz/corpus.$*
+	clang -g -O1 -fsanitize=fuzzer,address,undefined -std=c17 -D_GNU_SOURCE -DUTF8PROC_EXPORTS -Isrc -Itests \
+	    $< $(wildcard $(FUZZ_$*:%=src/%.c)) $(wildcard src/base/*.c) $(LDLIBS) -o $@
+
+fuzz: $(FUZZERS)
+	@for f in $(FUZZERS); do echo "== $$f"; $$f -max_total_time=$(FUZZ_SECONDS) -timeout=20 \
+	    -rss_limit_mb=2048 -verbosity=0 -print_final_stats=1 -artifact_prefix=build/fuzz/ \
+	    build/fuzz/corpus.$$(basename $$f) || exit 1; done
 
 clean:
 	rm -rf build

@@ -1,15 +1,10 @@
 // One step of step-wise RL as TRL was measured: 8 actions of 96 tokens sampled from one 1024-token
 // state, and the whole update (log-probabilities, values, advantages, PPO, AdamW), no KL term.
 // Scripts are not run: rewards are drawn, as the peer's are.
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 
-#include "base/fs.h"
-#include "base/log.h"
-#include "base/mem.h"
 #include "base/rng.h"
+#include "bench.h"
 #include "train/internal.h"
 
 enum { GROUP = 8, PROMPT = 1024, NEW = 96, REPEATS = 3 };
@@ -84,8 +79,9 @@ static int run(mla_policy *policy, mla_err *err) {
     }
     struct rusage use;
     getrusage(RUSAGE_SELF, &use);
-    printf("rl_step_smollm2\t%.2f\tseconds\t-\t-\n", best);
-    printf("mem_rl_step_smollm2\t%.0f\tMB\t-\t-\n", (double)use.ru_maxrss / 1024);
+    bench_print("rl_step_smollm2", best, "seconds", 0, bench_peer("trl_step.py", "rl_step"), false);
+    bench_print("mem_rl_step_smollm2", (double)use.ru_maxrss / 1024, "MB", 0,
+                bench_peer("trl_step.py", "rl_memory"), false);
     mla__critic_free(t.critic);
     mla_adamw_free(t.opt);
     mla_activations_free(t.acts);
@@ -94,9 +90,11 @@ static int run(mla_policy *policy, mla_err *err) {
     return 0;
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    (void)argc;
+    bench_start(argv);
     mla_err err = {{0}};
-    char *home = mla_home(), *path = mla_fs_join(home, "models/smollm2-135m-instruct.gguf");
+    char *path = bench_model_path();
     mla_policy_options options = mla_policy_options_default();
     options.trainable = true;
     mla_policy *policy = mla_policy_open(path, &options, &err);
@@ -104,6 +102,5 @@ int main(void) {
     if (rc < 0) fprintf(stderr, "bench_rl: %s\n", err.text);
     mla_policy_free(policy);
     free(path);
-    free(home);
     return rc < 0;
 }

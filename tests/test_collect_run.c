@@ -11,43 +11,8 @@
 #include "agent/trajectories.h"
 #include "eval/eval.h"
 #include "record/store.h"
-#include "task_fixture.h"
 #include "tiny_policy.h"
-
-// Guesses y = x > K. In truth y is x > 4, but for the private id 2: K = 2 gives 0.75 in the public
-// half (odd ids) and 0.5 in the private, K = 4 gives 1 and 0.75.
-static const char train_py[] =
-    "import csv\n"
-    "K = 2\n"
-    "rows = list(csv.DictReader(open('data/test.csv')))\n"
-    "\n"
-    "def guess(x):\n"
-    "    return int(x > K)\n"
-    "\n"
-    "with open('submission.csv', 'w') as out:\n"
-    "    out.write('id,y\\n')\n"
-    "    for r in rows:\n"
-    "        out.write('%s,%d\\n' % (r['id'], guess(float(r['x']))))\n";
-static const char test_csv[] = "id,x\n1,1\n2,2\n3,3\n4,4\n5,5\n6,6\n7,7\n8,8\n";
-static const char answers_csv[] = "id,y,half\n1,0,public\n2,1,private\n3,0,public\n4,0,private\n"
-                                  "5,1,public\n6,1,private\n7,1,public\n8,1,private\n";
-
-#define IDEA(id, text, search, replace)                                                      \
-    "- id: " id "\n  family: model\n  text: " text "\n  why: It may be where the rows change.\n" \
-    "  edit: |-\n    <<<<<<< SEARCH\n    " search "\n    =======\n    " replace              \
-    "\n    >>>>>>> REPLACE\n"
-
-static const char ideas_yaml[] =
-    "ideas:\n"
-    IDEA("four", "Split the rows at four.", "K = 2", "K = 4")
-    IDEA("six", "Split the rows at six.", "K = 2", "K = 6")
-    IDEA("zero", "Call every row positive.", "K = 2", "K = 0")
-    IDEA("half", "Compare with a half more than the threshold.", "    return int(x > K)",
-         "    return int(x > K + 0.5)")
-    IDEA("two-more", "Compare with two more than the threshold.", "    return int(x > K)",
-         "    return int(x > K + 2)")
-    IDEA("broken", "Use a threshold that is not there.", "    return int(x > K)",
-         "    return int(x > LIMIT)");
+#include "toy_task.h"
 
 typedef struct {
     fixture f;
@@ -61,19 +26,11 @@ typedef struct {
     mla_err err;
 } stage;
 
-static char *python_path(void) {
-    const char *named = getenv("MLAGENT_PYTHON");
-    if (named) return mla_strdup(named);
-    char *home = mla_home(), *path = mla_fs_join(home, "venv/bin/python");
-    free(home);
-    return path;
-}
-
 #define OK(call) \
     do { if ((call) < 0) fail_msg("%s", s->err.text); } while (0)
 
 static void open_env(stage *s, bool private_scores) {
-    char *python = python_path();
+    char *python = toy_python();
     mla_env_options o = mla_env_options_default();
     o.python = python;
     o.home = s->f.home;
@@ -100,23 +57,10 @@ static void open_run(stage *s, const char *name) {
     if (!s->run) fail_msg("%s", s->err.text);
 }
 
-static void write_task(stage *s) {
-    char *once = with(toy_yaml, "{public: 0.5, private: 0.51}", "{public: 0.75, private: 0.5}");
-    char *yaml = with(once, "{public: 0.9, private: 0.91}", "{public: 1, private: 1}");
-    fixture_write(s->f.dir, "task.yaml", yaml);
-    free(once);
-    free(yaml);
-    fixture_write(s->f.dir, "env/train.py", train_py);
-    fixture_write(s->f.dir, "ideas.yaml", ideas_yaml);
-    fixture_write(s->f.home, "data/toy/test.csv", test_csv);
-    fixture_write(s->f.home, "answers/toy.csv", answers_csv);
-    fixture_write(s->f.home, "versions/toy.json", "{\"data\": \"v1\"}");
-}
-
 static int setup(void **state) {
     stage *s = MLA_NEW(stage);
     fixture_begin(&s->f);
-    write_task(s);
+    toy_write(&s->f);
     s->states = mla_fs_join(s->f.root, "states.git");
     s->cache = mla_fs_join(s->f.root, "exec.sqlite");
     s->model = mla_fs_join(s->f.root, "model");
@@ -312,13 +256,11 @@ static void check_sample(stage *s, const mla_step *step) {
     char *text = mla_tokenizer_decode(tok, step->action_ids, step->n_action, NULL);
     assert_string_equal(text, step->text);
     free(text);
-    // The prompt is that of the step's own state.
+    // The prompt shows the step's own state, by one of the ways that lead there.
     char *script = mla_env_script(s->env, s->task, &step->state, &s->err);
     char *prompt = mla_tokenizer_decode(tok, step->prompt_ids, step->n_prompt, NULL);
     assert_non_null(strstr(prompt, script));
-    char *left = mla_format("Steps left: %d.", 15 - step->index);
-    assert_non_null(strstr(prompt, left));
-    free(left);
+    assert_non_null(strstr(prompt, "Steps left: "));
     free(script);
     free(prompt);
 }
@@ -352,17 +294,20 @@ static void the_data_set_is_what_is_worth_learning(void **state) {
     mla_trajectories_clear(&expert);
 }
 
-// Of those worth learning, by ideas and blocks.
-static size_t distinct_edits(const mla_steps *steps) {
+static bool same_prompt(const mla_step *a, const mla_step *b) {
+    return a->n_prompt == b->n_prompt &&
+           memcmp(a->prompt_ids, b->prompt_ids, a->n_prompt * sizeof *a->prompt_ids) == 0;
+}
+
+// Edits that differ in their state or their blocks.
+static size_t distinct_edits(const mla_steps *samples) {
     size_t n = 0;
-    for (size_t i = 0; i < steps->len; i++) {
-        const mla_step *a = &steps->items[i];
-        bool is_new = a->kind == MLA_ACTION_EDIT_SCRIPT && a->outcome == MLA_OUTCOME_OK &&
-                      a->reward.reward >= 0.45;
+    for (size_t i = 0; i < samples->len; i++) {
+        const mla_step *a = &samples->items[i];
+        bool is_new = a->kind == MLA_ACTION_EDIT_SCRIPT;
         for (size_t j = 0; j < i && is_new; j++) {
-            const mla_step *b = &steps->items[j];
-            if (b->kind != a->kind || b->outcome != a->outcome || b->reward.reward < 0.45) continue;
-            is_new = strcmp(a->idea, b->idea) != 0 ||
+            const mla_step *b = &samples->items[j];
+            is_new = b->kind != a->kind || !same_prompt(a, b) ||
                      strcmp(strstr(a->text, "<<<"), strstr(b->text, "<<<")) != 0;
         }
         n += is_new;
@@ -379,26 +324,24 @@ static void the_data_set_keeps_its_ceilings(void **state) {
     assert_string_equal(again, first);           // a function of the steps and the seed
     free(again);
     free(first);
-    o.max_tokens = 9000;
-    OK(mla_dataset_build(s->run, s->env, s->policy, s->tasks, 1, &o, &s->err));
     mla_steps samples;
     char *path = mla_run_path(s->run, "sft/steps.jsonl");
+    OK(mla_store_read(path, &samples, &s->err));
+    size_t there = distinct_edits(&samples);
+    mla_steps_clear(&samples);
+    o.max_tokens = 4000;
+    OK(mla_dataset_build(s->run, s->env, s->policy, s->tasks, 1, &o, &s->err));
     OK(mla_store_read(path, &samples, &s->err));
     size_t tokens = 0, edits = 0;
     for (size_t i = 0; i < samples.len; i++) {
         const mla_step *at = &samples.items[i], *before = at - 1;
         // The samples of a state stand together, and its tokens count once.
-        bool same = i && before->n_prompt == at->n_prompt &&
-                    memcmp(before->prompt_ids, at->prompt_ids, at->n_prompt * sizeof(int32_t)) == 0;
-        tokens += at->n_action + (same ? 0 : at->n_prompt);
+        tokens += at->n_action + (i && same_prompt(before, at) ? 0 : at->n_prompt);
         edits += samples.items[i].kind == MLA_ACTION_EDIT_SCRIPT;
     }
-    if (tokens > 9000 || tokens <= 7000) fail_msg("%zu tokens", tokens);
+    if (tokens > 4000 || tokens <= 2800) fail_msg("%zu tokens", tokens);
     // Every distinct edit comes before any is repeated.
-    mla_trajectories expert = read_all(s, "expert/steps.jsonl");
-    size_t there = distinct_edits(&expert.steps), taken = distinct_edits(&samples);
-    assert_int_equal(taken, edits < there ? edits : there);
-    mla_trajectories_clear(&expert);
+    assert_int_equal(distinct_edits(&samples), edits < there ? edits : there);
     assert_true(edits > 0);
     mla_steps_clear(&samples);
     free(path);
@@ -524,7 +467,7 @@ static void says_what_is_wrong(void **state) {
 }
 
 int main(void) {
-    char *python = python_path(), *model = default_model();
+    char *python = toy_python(), *model = default_model();
     bool ready = mla_fs_exists(python) && mla_fs_exists(model);
     free(python);
     free(model);

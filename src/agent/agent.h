@@ -84,13 +84,13 @@ typedef struct mla_episode {
 } mla_episode;
 void mla_episode_clear(mla_episode *episode);
 
-// Called when an episode is over (its last step is `final`); -1 stops everything.
+// Called after each step of an episode, the last time when it is `done`; -1 stops everything.
 typedef int (*mla_episode_sink)(void *ctx, mla_episode *episode, mla_err *err);
 
-// Runs all episodes, at most `at_once` at a time. Returns 0 early when mla_stop_wanted(); episodes
-// that are not done then have not been reported.
+// Runs all episodes, at most `at_once` at a time. Returns 0 early when mla_stop_wanted(); some
+// episodes are not done then.
 MLA_MUST_USE int mla_agent_run(mla_agent *agent, const mla_actor *actor, mla_episode *episodes,
-                               size_t n, size_t at_once, mla_episode_sink done, void *ctx,
+                               size_t n, size_t at_once, mla_episode_sink sink, void *ctx,
                                mla_err *err);
 
 // ---- the policy as an actor (agent/prompt.c, agent/actor_policy.c) ---------------------------

@@ -23,6 +23,8 @@ typedef struct {
     mla_view *views;         // [n_views] of this round
     size_t *view_of;         // [n_views]: which live one
     size_t n_views;
+    mla_episode_sink sink;
+    void *ctx;               // the sink's
 } rounds;
 
 void mla_episode_clear(mla_episode *episode) {
@@ -82,19 +84,18 @@ static int take_in(rounds *r, mla_err *err) {
         int rc = mla_agent_collect(r->agent, 3600, &at, &step, err);
         if (rc <= 0) return rc;
         append(&r->lives[at], &step);
+        if (r->sink(r->ctx, r->lives[at].episode, err) < 0) return -1;
     } while (r->actor->batched);
     return 0;
 }
 
-static int retire(rounds *r, mla_episode_sink done, void *ctx, mla_err *err) {
+static void retire(rounds *r) {
     for (size_t i = 0; i < r->n_live; i++) {
         live *l = &r->lives[i];
         if (!l->episode || !l->episode->done) continue;
-        if (done(ctx, l->episode, err) < 0) return -1;
         free(l->script);
         *l = (live){.waiting = true};   // a place for the next episode
     }
-    return 0;
 }
 
 static int start(rounds *r, size_t at, mla_episode *episode, size_t slot, mla_err *err) {
@@ -133,8 +134,9 @@ static void drop_outstanding(rounds *r) {
 }
 
 int mla_agent_run(mla_agent *agent, const mla_actor *actor, mla_episode *episodes, size_t n,
-                  size_t at_once, mla_episode_sink done, void *ctx, mla_err *err) {
-    rounds r = {.agent = agent, .actor = actor, .n_live = at_once < n ? at_once : n};
+                  size_t at_once, mla_episode_sink sink, void *ctx, mla_err *err) {
+    rounds r = {.agent = agent, .actor = actor, .n_live = at_once < n ? at_once : n,
+                .sink = sink, .ctx = ctx};
     r.lives = MLA_NEW_ARRAY(live, r.n_live);
     r.views = MLA_NEW_ARRAY(mla_view, r.n_live);
     r.view_of = MLA_NEW_ARRAY(size_t, r.n_live);
@@ -144,7 +146,7 @@ int mla_agent_run(mla_agent *agent, const mla_actor *actor, mla_episode *episode
     while (rc == 0 && any_live(&r) && !mla_stop_wanted()) {
         rc = act(&r, err);
         if (rc == 0) rc = take_in(&r, err);
-        if (rc == 0) rc = retire(&r, done, ctx, err);
+        retire(&r);
         if (rc == 0) next = fill(&r, episodes, n, next, err, &rc);
     }
     drop_outstanding(&r);

@@ -10,8 +10,8 @@
 
 #define TURN_MAX (256 * 1024)  // bytes of a turn; a token budget far below it does the real cutting
 #define SCRIPT_MAX 12000        // bytes shown of a script
-#define THOUGHT_MAX 160         // bytes of a thought quoted in the history
-#define FEEDBACK_MAX 800        // bytes shown of the last feedback: its head and its end
+#define THOUGHT_MAX 100         // bytes of a thought quoted in the history
+#define FEEDBACK_MAX 480        // bytes shown of the last feedback: its head and its end
 
 mla_prompt_options mla_prompt_options_default(void) {
     return (mla_prompt_options){.max_tokens = 1536};
@@ -28,17 +28,15 @@ static void action_line(mla_buf *out, mla_action_kind kind) {
 
 static void system_turn(mla_buf *out) {
     mla_buf_puts(out,
-        "You are a machine-learning engineer. Improve the script step by step so that its score on "
-        "hidden data gets better. The script must write submission.csv: only that file is scored. "
-        "Make one small change at a time and undo what hurts.\nActions:\n");
+        "Improve the machine-learning script, one small change at a time, so that the "
+        "submission.csv that it writes scores better on hidden data. Undo what hurts.\nActions:\n");
     for (int kind = 0; kind < MLA_ACTION_COUNT; kind++) action_line(out, (mla_action_kind)kind);
     mla_buf_puts(out,
-        "Reply with exactly these entries:\n"
+        "Reply:\n"
         "Thought: what you do and why\n"
-        "Action: the action's name\n"
+        "Action: its name\n"
         "Action Input: its inputs as JSON\n"
-        "After Edit Script's input come one or more blocks; SEARCH is copied exactly from the "
-        "script:\n"
+        "Edit Script's blocks come next; SEARCH copies whole lines of the script:\n"
         "<<<<<<< SEARCH\nold lines\n=======\nnew lines\n>>>>>>> REPLACE\n");
 }
 
@@ -75,9 +73,11 @@ static void history_line(mla_buf *out, const mla_step *step) {
 
 static void task_part(mla_buf *out, const mla_task *task) {
     mla_buf_printf(out,
-                   "# Task %s\n%s\nMetric: %s, %s is better. The starter script scores %.6g.\n",
-                   task->name, task->description, mla_metric_name(task->metric),
-                   task->direction > 0 ? "higher" : "lower", task->init.public_half);
+                   "# Task %s\n%s\nsubmission.csv: %s, %s for each row of data/test.csv. Score: "
+                   "%s, %s is better; %.6g at the start.\n",
+                   task->name, task->description, task->id_column, task->target_column,
+                   mla_metric_name(task->metric), task->direction > 0 ? "higher" : "lower",
+                   task->init.public_half);
 }
 
 static void script_part(mla_buf *out, const mla_view *view) {

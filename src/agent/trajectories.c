@@ -130,7 +130,7 @@ typedef struct {
     const mla_fill *fill;
     mla_lines *lines;
     mla_progress bar;
-    size_t done;
+    double done;             // trajectories, a step being its share of one
 } filling;
 
 static int check_private(const mla_episode *episode, mla_err *err) {
@@ -144,14 +144,22 @@ static int check_private(const mla_episode *episode, mla_err *err) {
     return 0;
 }
 
+static void show(filling *f, const mla_episode *episode) {
+    size_t n = episode->steps.len;
+    const mla_step *last = &episode->steps.items[n - 1];
+    int steps = episode->done ? episode->max_steps - (int)n + 1 : 1;
+    f->done += (double)steps / episode->max_steps;
+    mla_progress_set(&f->bar, f->done, "%s, step %zu: %s", episode->task->name, n,
+                     mla_outcome_name(last->outcome));
+}
+
+// Whole trajectories only: one that is not done when the program stops leaves nothing.
 static int store(void *ctx, mla_episode *episode, mla_err *err) {
     filling *f = ctx;
+    show(f, episode);
+    if (!episode->done) return 0;
     if (f->fill->private_scores && check_private(episode, err) < 0) return -1;
     if (append_steps(f->lines, episode->steps.items, episode->steps.len, err) < 0) return -1;
-    const mla_step *last = &episode->steps.items[episode->steps.len - 1];
-    double score = isnan(last->state_after.best) ? episode->task->init.public_half
-                                                 : last->state_after.best;
-    mla_progress_set(&f->bar, (double)++f->done, "%s, best %.5g", episode->task->name, score);
     mla_steps_clear(&episode->steps);
     return 0;
 }
@@ -185,7 +193,7 @@ static mla_episode *missing_episodes(const mla_fill *fill, const mla_trajectorie
 
 static int run_missing(const mla_fill *fill, mla_agent *agent, const mla_actor *actor,
                        mla_episode *episodes, size_t n, size_t have, mla_err *err) {
-    filling f = {.fill = fill, .done = have, .lines = mla_lines_open(fill->path, err)};
+    filling f = {.fill = fill, .done = (double)have, .lines = mla_lines_open(fill->path, err)};
     if (!f.lines) return -1;
     mla_progress_begin(&f.bar, fill->stage, "trajectories", (double)(have + n), (double)have);
     int rc = mla_agent_run(agent, actor, episodes, n, (size_t)fill->at_once, store, &f, err);

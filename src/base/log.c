@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -67,19 +68,31 @@ static void format_seconds(char out[16], double s) {
     }
 }
 
+static void format_rate(char out[24], double rate) {
+    if (rate >= 0.1) snprintf(out, 24, "%.1f/s", rate);
+    else if (rate > 0) snprintf(out, 24, "%.0f s each", 1 / rate);
+    else snprintf(out, 24, "-/s");
+}
+
+// A line that wraps cannot be drawn over, so it ends at the terminal's edge.
+static int columns(void) {
+    struct winsize size;
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col ? size.ws_col : 80;
+}
+
 static void draw(const mla_progress *bar, const char *doing) {
     double elapsed = mla_clock() - bar->began_at;
     double rate = (bar->done - bar->done_before) / (elapsed > 1e-9 ? elapsed : 1e-9);
     double share = bar->total > 0 ? bar->done / bar->total : 0;
-    char left[16];
+    char left[16], speed[24], cells[17], line[256];
     format_seconds(left, rate > 0 ? (bar->total - bar->done) / rate : INFINITY);
-    char cells[25];
-    int full = (int)(share * 24);
-    for (int i = 0; i < 24; i++) cells[i] = i < full ? '#' : '.';
-    cells[24] = '\0';
-    fprintf(stderr, "%s%-8s [%s] %.0f/%.0f %s  %.2f/s  left %s  %.60s%s",
-            bar->terminal ? "\r\033[K" : "", bar->stage, cells, bar->done, bar->total, bar->unit,
-            rate, left, doing, bar->terminal ? "" : "\n");
+    format_rate(speed, rate);
+    for (int i = 0; i < 16; i++) cells[i] = i < (int)(share * 16) ? '#' : '.';
+    cells[16] = '\0';
+    snprintf(line, sizeof line, "%-8s [%s] %.0f/%.0f %s  %s  left %s  %s", bar->stage, cells,
+             floor(bar->done + 1e-6), bar->total, bar->unit, speed, left, doing);
+    if (bar->terminal) fprintf(stderr, "\r\033[K%.*s", columns() - 1, line);
+    else fprintf(stderr, "%s\n", line);
     fflush(stderr);
 }
 

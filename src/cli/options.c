@@ -121,6 +121,8 @@ char *mla_options_tasks(const mla_options *options) {
 }
 
 int mla_fail(const mla_err *err) {
-    fprintf(stderr, "mlagent: %s\n", err->text[0] ? err->text : "failed without a message");
+    bool full = strstr(err->text, strerror(ENOSPC)) || strstr(err->text, "disk is full");
+    fprintf(stderr, "mlagent: %s%s\n", err->text[0] ? err->text : "failed without a message",
+            full ? "; free some space and run the same command again, it goes on from here" : "");
     return MLA_EXIT_ERROR;
 }

@@ -22,15 +22,15 @@ typedef enum { EDIT, UNDO, FINAL, LOOK, SORTS } sort;
 
 // The mix that is aimed at. Editing is what earns reward and what is hard to learn; the other
 // actions are a few fixed lines, which a few samples teach, but without them the model could not do
-// them.
+// them. Undos stand in states of their own, so they cost most tokens.
 static const struct {
     const char *name;
     double share;
 } mix[SORTS] = {
-    [EDIT] = {"edits", 0.65},
-    [UNDO] = {"undos", 0.10},
-    [FINAL] = {"final answers", 0.10},
-    [LOOK] = {"looks", 0.15},
+    [EDIT] = {"edits", 0.80},
+    [UNDO] = {"undos", 0.06},
+    [FINAL] = {"final answers", 0.07},
+    [LOOK] = {"looks", 0.07},
 };
 
 mla_dataset_options mla_dataset_options_default(void) {
@@ -45,14 +45,21 @@ mla_dataset_options mla_dataset_options_default(void) {
 typedef struct {
     const mla_trajectory *trajectory;
     size_t at;                     // step of the trajectory
+} place;
+
+// A step that is worth learning. Trajectories that meet in a state came there by ways that differ
+// in words: all actions from it are learned in one of these ways, so that they share its tokens.
+typedef struct {
+    place step;
+    place way;                     // the step before which its state is shown
+    uint64_t state;                // hash of the files and of the last feedback
     char *key;                     // what it does, without the wording of its thought; owned
-    size_t rank;                   // how many equal ones come before it
-    uint64_t lot;                  // of its state
-    size_t crowd;                  // how many of the shelf start from its state
+    size_t rank;                   // how many equal ones from this state come before it
+    size_t crowd;                  // how many different ones start from its state
     uint64_t draw;                 // its own place by lot
 } candidate;
 
-// Steps of one task and sort, the distinct ones first.
+// Steps of one task and sort, the different ones first.
 typedef struct {
     candidate *items;              // [len], owned
     size_t len, cap;
@@ -75,56 +82,81 @@ static bool worth_learning(const mla_step *step) {
     return !mla_action_is_edit(step->kind) || step->reward.reward >= EDIT_REWARD_MIN;
 }
 
-// An edit is its blocks and the state it changes; all else is its kind and its outcome's numbers.
+// An edit is its blocks; all else is its kind.
 static char *key_of(const mla_step *step) {
     mla_action action;
     mla_err why;
     if (sort_of(step->kind) != EDIT || mla_action_parse(&action, step->text, &why) < 0) {
-        return mla_format("%d %s", (int)step->kind, step->state.commit);
+        return mla_strdup(mla_action_name(step->kind));
     }
-    char *key = mla_format("%s %s", step->idea ? step->idea : "", action.blocks);
+    char *key = mla_strdup(action.blocks);
     mla_action_clear(&action);
     return key;
 }
 
-static int by_key(const void *a, const void *b) {
-    const candidate *p = a, *q = b;
-    int order = strcmp(p->key, q->key);
-    if (order) return order;
-    if (p->crowd != q->crowd) return p->crowd > q->crowd ? -1 : 1;
-    return (p->draw > q->draw) - (p->draw < q->draw);
+static uint64_t state_of(const place *p) {
+    const mla_step *step = &p->trajectory->steps[p->at];
+    const char *feedback = p->at ? step[-1].feedback : NULL;
+    return mla_rng_derive(mla_rng_hash(step->state.commit), mla_rng_hash(feedback ? feedback : ""),
+                          0, 0);
 }
 
-// The distinct actions first; among these, the states that have most of them, for a state costs its
-// tokens only once.
+static int by_state(const void *a, const void *b) {
+    const candidate *p = *(candidate *const *)a, *q = *(candidate *const *)b;
+    if (p->state != q->state) return p->state < q->state ? -1 : 1;
+    int order = strcmp(p->key, q->key);
+    return order ? order : (p->draw > q->draw) - (p->draw < q->draw);
+}
+
+// The different actions first; among these, the states that have most of them, for a state costs
+// its tokens only once.
 static int by_rank(const void *a, const void *b) {
     const candidate *p = a, *q = b;
     if (p->rank != q->rank) return p->rank < q->rank ? -1 : 1;
     if (p->crowd != q->crowd) return p->crowd > q->crowd ? -1 : 1;
-    if (p->lot != q->lot) return p->lot < q->lot ? -1 : 1;
+    if (p->state != q->state) return p->state < q->state ? -1 : 1;
     return (p->draw > q->draw) - (p->draw < q->draw);
 }
 
-static void arrange(shelf *s) {
-    if (!s->len) return;
-    for (size_t i = 0; i < s->len; i++) {
-        for (size_t j = 0; j < s->len; j++) s->items[i].crowd += s->items[j].lot == s->items[i].lot;
+// Candidates [n] of one state, equal ones side by side.
+static void meet(candidate **all, size_t n) {
+    size_t different = 0;
+    for (size_t i = 0; i < n; i++) {
+        bool again = i && !strcmp(all[i]->key, all[i - 1]->key);
+        all[i]->rank = again ? all[i - 1]->rank + 1 : 0;
+        different += !again;
     }
-    qsort(s->items, s->len, sizeof *s->items, by_key);
-    for (size_t i = 1; i < s->len; i++) {
-        bool again = !strcmp(s->items[i].key, s->items[i - 1].key);
-        s->items[i].rank = again ? s->items[i - 1].rank + 1 : 0;
+    for (size_t i = 0; i < n; i++) {
+        all[i]->crowd = different;
+        all[i]->way = all[0]->step;
     }
-    qsort(s->items, s->len, sizeof *s->items, by_rank);
 }
 
-static void put(shelf *s, const mla_trajectory *trajectory, size_t at, mla_rng *rng) {
-    const mla_step *step = &trajectory->steps[at];
-    uint64_t draw = mla_rng_u64(rng);
+static void arrange(task_shelf *t) {
+    size_t n = 0, from = 0;
+    for (int s = 0; s < SORTS; s++) n += t->sorts[s].len;
+    candidate **all = MLA_NEW_ARRAY(candidate *, n);
+    for (int s = 0, at = 0; s < SORTS; s++) {
+        for (size_t i = 0; i < t->sorts[s].len; i++) all[at++] = &t->sorts[s].items[i];
+    }
+    qsort(all, n, sizeof *all, by_state);
+    for (size_t i = 1; i <= n; i++) {
+        if (i < n && all[i]->state == all[from]->state) continue;
+        meet(all + from, i - from);
+        from = i;
+    }
+    free(all);
+    for (int s = 0; s < SORTS; s++) {
+        shelf *one = &t->sorts[s];
+        if (one->len) qsort(one->items, one->len, sizeof *one->items, by_rank);
+    }
+}
+
+static void put(shelf *s, place at, mla_rng *rng) {
     MLA_GROW(s->items, s->cap, s->len + 1);
     s->items[s->len++] = (candidate){
-        .trajectory = trajectory, .at = at, .draw = draw, .key = key_of(step),
-        .lot = mla_rng_derive(mla_rng_hash(step->state.commit), at, 0, 0)};
+        .step = at, .state = state_of(&at), .draw = mla_rng_u64(rng),
+        .key = key_of(&at.trajectory->steps[at.at])};
 }
 
 static task_shelf *make_shelves(const mla_trajectories *all, const mla_task *const *tasks,
@@ -136,12 +168,11 @@ static task_shelf *make_shelves(const mla_trajectories *all, const mla_task *con
         while (tasks[task] != t->task) task++;
         for (size_t at = 0; at < t->n_steps; at++) {
             const mla_step *step = &t->steps[at];
-            if (worth_learning(step)) put(&shelves[task].sorts[sort_of(step->kind)], t, at, rng);
+            if (!worth_learning(step)) continue;
+            put(&shelves[task].sorts[sort_of(step->kind)], (place){t, at}, rng);
         }
     }
-    for (size_t t = 0; t < n_tasks; t++) {
-        for (int s = 0; s < SORTS; s++) arrange(&shelves[t].sorts[s]);
-    }
+    for (size_t t = 0; t < n_tasks; t++) arrange(&shelves[t]);
     return shelves;
 }
 
@@ -191,16 +222,16 @@ static void action_tokens(const mla_policy *policy, const char *text, mla_ids *o
     mla_ids_push(out, mla_chat_end_of_turn(policy));
 }
 
-// The prompt as the policy would have read it at that step.
-static int prompt_tokens(const making *m, const candidate *c, mla_ids *out, mla_err *err) {
-    const mla_trajectory *t = c->trajectory;
-    const mla_step *step = &t->steps[c->at];
+// The prompt as the policy would have read it before that step.
+static int prompt_tokens(const making *m, const place *way, mla_ids *out, mla_err *err) {
+    const mla_trajectory *t = way->trajectory;
+    const mla_step *step = &t->steps[way->at];
     char *script = mla_env_script(m->env, t->task, &step->state, err);
-    if (!script) return mla_err_wrap(err, "step %zu of trajectory %s", c->at, step->trajectory);
-    int left = m->options->max_steps - (int)c->at;
+    if (!script) return mla_err_wrap(err, "step %zu of trajectory %s", way->at, step->trajectory);
+    int left = m->options->max_steps - (int)way->at;
     const mla_view view = {
         .task = t->task, .state = step->state, .script = script, .history = t->steps,
-        .n_history = c->at, .steps_left = left > 1 ? left : 1, .seed = step->seed};
+        .n_history = way->at, .steps_left = left > 1 ? left : 1, .seed = step->seed};
     mla_prompt_render(m->policy, &view, &m->options->prompt, out);
     free(script);
     return 0;
@@ -222,7 +253,7 @@ static size_t cost_of(const making *m, const mla_ids *prompt, const mla_ids *act
 
 static void keep_sample(making *m, const candidate *c, mla_ids *prompt, mla_ids *action) {
     mla_step sample;
-    mla_step_copy(&sample, &c->trajectory->steps[c->at]);
+    mla_step_copy(&sample, &c->step.trajectory->steps[c->step.at]);
     free(sample.prompt_ids);
     free(sample.action_ids);
     free(sample.logprobs);
@@ -241,9 +272,9 @@ static void keep_sample(making *m, const candidate *c, mla_ids *prompt, mla_ids 
 // 1: kept, 0: left out, -1.
 static int make_sample(making *m, const candidate *c, mla_err *err) {
     mla_ids prompt = {0}, action = {0};
-    int rc = prompt_tokens(m, c, &prompt, err);
+    int rc = prompt_tokens(m, &c->way, &prompt, err);
     if (rc == 0) {
-        action_tokens(m->policy, c->trajectory->steps[c->at].text, &action);
+        action_tokens(m->policy, c->step.trajectory->steps[c->step.at].text, &action);
         size_t cost = cost_of(m, &prompt, &action);
         int ceiling = m->options->max_tokens;
         bool too_long = prompt.len + action.len > (size_t)m->options->max_sample_tokens;

@@ -6,7 +6,7 @@
 #include "base/rng.h"
 #include "collect/collect.h"
 
-#define MLA__THOUGHT_WORDS 40     // of a thought: a small model has to learn them
+#define MLA__THOUGHT_WORDS 28     // of a thought: a small model has to learn them
 
 // --- words.c: what the expert thinks, in varied wording -----------------------------------------
 

@@ -49,7 +49,7 @@ static void say_one(mla_buf *out, mla_rng *rng, const char *const *templates, si
 
 static const slot no_slots[] = {{0, NULL}};
 
-// As the prompt shows scores, so that a number in a thought is a copy of one that was read.
+// As the prompt shows scores, so that a number in an answer is a copy of one that was read.
 static void score_text(char text[SCORE_TEXT], double score) {
     snprintf(text, SCORE_TEXT, "%.6g", score);
 }
@@ -81,19 +81,15 @@ void mla__say_look(mla_buf *out, mla_rng *rng, mla_action_kind kind, const mla_t
     }
 }
 
+// No numbers here: the feedback has them, and a small model that has to write them learns little
+// else.
 void mla__say_kept(mla_buf *out, mla_rng *rng, const mla_task *task, const mla__result *result) {
-    char before[SCORE_TEXT], after[SCORE_TEXT];
-    score_text(before, result->before);
-    score_text(after, result->after);
-    const slot slots[] = {{'m', mla_metric_name(task->metric)}, {'b', before}, {'a', after},
+    const slot slots[] = {{'m', mla_metric_name(task->metric)},
                           {'v', result->after > result->before ? "rose" : "fell"}, {0, NULL}};
     if (result->verdict == MLA__SAME) {
-        SAY(out, rng, slots, "The {m} is still {a}; the edit does no harm.",
-            "No change, {a} as before.", "That left the {m} at {a}.");
+        SAY(out, rng, slots, "No change.", "The {m} is the same.", "It does no harm.");
     } else {
-        SAY(out, rng, slots, "The {m} {v} from {b} to {a}, so I keep it.",
-            "That helped: {a} after {b}.", "Better, {a} against {b}. The edit stays.",
-            "Good, the {m} {v} to {a}.");
+        SAY(out, rng, slots, "That helped.", "Better, it stays.", "Good, the {m} {v}.");
     }
 }
 
@@ -110,15 +106,15 @@ void mla__say_given_up(mla_buf *out, mla_rng *rng, bool gone) {
 static void say_undo_failed(mla_buf *out, mla_rng *rng, const mla__result *result,
                             const slot *slots) {
     if (result->verdict == MLA__BROKE) {
-        SAY(out, rng, slots, "The run failed ({e}), so I undo the edit and go back to {b}.",
-            "The edit does not work here: {e}. I take it back.",
-            "That broke the script ({e}). Undo, back to {b}.");
+        SAY(out, rng, slots, "The run failed ({e}), so I undo the edit.",
+            "{e}: the edit does not work here. I take it back.",
+            "That broke the script ({e}). Undo.");
     } else if (result->outcome == MLA_OUTCOME_OUT_OF_MEMORY) {
         SAY(out, rng, slots, "The run needed too much memory, so I undo the edit.",
-            "Too much memory for this machine. Undo, back to {b}.");
+            "Too much memory for this machine. Undo.");
     } else {
         SAY(out, rng, slots, "The run took too long, so I undo the edit.",
-            "Too slow for the time limit. Undo, back to {b}.");
+            "Too slow for the time limit. Undo.");
     }
 }
 
@@ -129,20 +125,15 @@ static const char *error_name(const mla__result *result) {
 }
 
 void mla__say_undo(mla_buf *out, mla_rng *rng, const mla_task *task, const mla__result *result) {
-    char before[SCORE_TEXT], after[SCORE_TEXT];
-    score_text(before, result->before);
-    score_text(after, result->after);
-    const slot slots[] = {{'m', mla_metric_name(task->metric)}, {'b', before}, {'a', after},
+    const slot slots[] = {{'m', mla_metric_name(task->metric)},
                           {'v', result->after > result->before ? "rose" : "fell"},
                           {'e', error_name(result)}, {0, NULL}};
     if (result->verdict != MLA__HURT) {
         say_undo_failed(out, rng, result, slots);
         return;
     }
-    SAY(out, rng, slots, "The {m} {v} from {b} to {a}, which is worse. I undo the edit.",
-        "Worse: {a} after {b}. I take the edit back.",
-        "That hurt, {a} against {b} before, so I undo it.",
-        "{a} is worse than {b}. Undo.");
+    SAY(out, rng, slots, "The {m} {v}, which is worse. I undo the edit.",
+        "Worse. I take the edit back.", "That hurt, so I undo it.");
 }
 
 void mla__say_undo_more(mla_buf *out, mla_rng *rng) {

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/fs.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "env/internal.h"
 
@@ -31,6 +32,7 @@ struct mla__cache {
     char (*running)[65];            // keys of runs in flight
     size_t n_running, cap_running;
     char *path;
+    bool warned;
 };
 
 void mla__result_clear(mla__result *result) {
@@ -197,6 +199,14 @@ static int insert(mla__cache *c, const char key[65], const mla__result *result, 
     sqlite3_reset(s);
     sqlite3_clear_bindings(s);
     return rc;
+}
+
+void mla__cache_warn(mla__cache *c, const mla_err *trouble) {
+    pthread_mutex_lock(&c->lock);
+    bool first = !c->warned;
+    c->warned = true;
+    pthread_mutex_unlock(&c->lock);
+    if (first) mla_warn("%s", trouble->text);
 }
 
 int mla__cache_end(mla__cache *c, const char key[65], const mla__result *result, mla_err *err) {

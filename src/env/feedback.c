@@ -126,19 +126,25 @@ static void add_streams(mla_buf *out, const mla__result *result) {
 
 // --- outcome and score -------------------------------------------------------------------------
 
+// Whole seconds, and none of the first: the same run must read the same, or the same seed would not
+// give the same trajectory.
+static void add_seconds(mla_buf *out, const char *preposition, double seconds) {
+    if (seconds >= 1) mla_buf_printf(out, " %s about %.0f s", preposition, seconds);
+}
+
 static void add_outcome(mla_buf *out, const mla_task *task, const mla__result *r) {
     const char *type = r->error_type ? r->error_type : "an error";
     switch (r->outcome) {
     case MLA_OUTCOME_OK:
-        mla_buf_printf(out, "The script ran in %.1f s.", r->seconds);
+        mla_buf_puts(out, "The script ran");
+        add_seconds(out, "in", r->seconds);
+        mla_buf_puts(out, ".");
         break;
     case MLA_OUTCOME_NO_SUBMISSION:
-        mla_buf_printf(out, "The script ran in %.1f s, but wrote no submission.csv: no score.",
-                       r->seconds);
+        mla_buf_puts(out, "The script ran, but wrote no submission.csv: no score.");
         break;
     case MLA_OUTCOME_BAD_SUBMISSION:
-        mla_buf_printf(out, "The script ran in %.1f s, but its submission.csv cannot be scored: "
-                       "%s.", r->seconds, type);
+        mla_buf_printf(out, "The script ran, but its submission.csv cannot be scored: %s.", type);
         break;
     case MLA_OUTCOME_TIME_OUT:
         mla_buf_printf(out, "The script was stopped at its time limit of %.0f s: no score.",
@@ -152,7 +158,9 @@ static void add_outcome(mla_buf *out, const mla_task *task, const mla__result *r
         mla_buf_puts(out, "The sandbox failed; this is not the script's fault. Nothing changed.");
         break;
     default:
-        mla_buf_printf(out, "The script failed with %s after %.1f s: no score.", type, r->seconds);
+        mla_buf_printf(out, "The script failed with %s", type);
+        add_seconds(out, "after", r->seconds);
+        mla_buf_puts(out, ": no score.");
     }
 }
 

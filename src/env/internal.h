@@ -120,6 +120,8 @@ MLA_MUST_USE int mla__cache_begin(mla__cache *cache, const char key[65], mla__re
 // our own failures) are not kept.
 MLA_MUST_USE int mla__cache_end(mla__cache *cache, const char key[65], const mla__result *result,
                                 mla_err *err);
+// A cache that does not work costs time, not results: that is said once.
+void mla__cache_warn(mla__cache *cache, const mla_err *trouble);
 // SHA-256 over everything that a run's result depends on.
 void mla__cache_key(char key[65], const mla_task *task, const char *script,
                     const mla__files *files, const char *fingerprint);

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "base/log.h"
 #include "base/mem.h"
 #include "env/action.h"
 #include "env/internal.h"
@@ -144,8 +143,7 @@ static int run_anew(act *a, const char *script, mla__result *r, mla_err *err) {
     return rc;
 }
 
-// The result of running `script` on the files at hand, from the cache or anew. A cache that does
-// not work costs time, not results: it is warned of and passed over.
+// The result of running `script` on the files at hand, from the cache or anew.
 static int run(act *a, const char *script, mla__result *r, mla_err *err) {
     mla__cache *cache = a->stage->cache;
     char key[65];
@@ -159,13 +157,13 @@ static int run(act *a, const char *script, mla__result *r, mla_err *err) {
         a->out->cost.cached = hit == 1;
         if (hit == 1) return 0;
         if (hit < 0) {
-            mla_warn("%s", trouble.text);
+            mla__cache_warn(cache, &trouble);
             cache = NULL;
         }
     }
     int rc = run_anew(a, script, r, err);
     if (cache && mla__cache_end(cache, key, rc == 0 ? r : NULL, &trouble) < 0) {
-        mla_warn("%s", trouble.text);
+        mla__cache_warn(cache, &trouble);
     }
     return rc;
 }

@@ -10,17 +10,17 @@
 // X(id, name, is_edit, input 1, input 2, input 3, help)   an absent input is NULL
 #define MLA_ACTION_MAP(X)                                                                      \
     X(LIST_FILES, "List Files", false, "dir_path", NULL, NULL,                                 \
-      "list the files of a folder")                                                            \
+      "list a folder")                                                            \
     X(INSPECT_LINES, "Inspect Script Lines", false, "script_name", "start_line_number",        \
-      "end_line_number", "show lines of a file, at most 100 at a time")                        \
+      "end_line_number", "show lines of a file, at most 100")                        \
     X(EDIT_SCRIPT, "Edit Script", true, "script_name", NULL, NULL,                             \
-      "change a script by SEARCH/REPLACE blocks; it is then run and scored")                   \
+      "change a script by blocks, then run and score it")                   \
     X(EXECUTE_SCRIPT, "Execute Script", false, "script_name", NULL, NULL,                      \
-      "run a script as it is and score its submission")                                        \
+      "run and score a script")                                        \
     X(UNDO_EDIT, "Undo Edit Script", false, "script_name", NULL, NULL,                         \
       "take back the last edit")                                                               \
     X(FINAL_ANSWER, "Final Answer", false, "final_answer", NULL, NULL,                         \
-      "end the work and say what was reached")
+      "end, and say what was reached")
 
 typedef enum {
 #define X(id, name, is_edit, in1, in2, in3, help) MLA_ACTION_##id,

@@ -29,6 +29,8 @@ typedef struct {
     const mla_rl_options *options;
     char *checkpoint;
     mla_lines *steps, *metrics;
+    mla_progress bar;
+    char last[64];             // the last iteration in words, for the bar
 } rl;
 
 // ---- what is written down --------------------------------------------------------------------
@@ -138,6 +140,7 @@ static int iterate(rl *r, int iteration, tally *t, mla_err *err) {
     double began = mla_clock();
     mla_rollout rollout;
     mla_update_stats stats;
+    mla_progress_set(&r->bar, iteration - 1, "acting%s", r->last);
     // s ~ pool, a ~ pi(. | s), executed, R(s, a)
     int rc = mla__rollout_make(&rollout, r->agent, r->trainer.policy, r->pool, r->tasks, r->n_tasks,
                                r->options, iteration, err);
@@ -146,6 +149,7 @@ static int iterate(rl *r, int iteration, tally *t, mla_err *err) {
         rc = mla_err_set(err, "rl: the environment failed for all %d samples of iteration %d; try "
                          "`mlagent env --check`", rollout.dropped, iteration);
     }
+    mla_progress_set(&r->bar, iteration - 0.7, "updating%s", r->last);
     // advantages, PPO, critic; the weights change here and nowhere else
     if (rc == 1 && mla__update_run(&r->trainer, &rollout, iteration, &stats, err) < 0) rc = -1;
     if (rc == 1 && write_steps(r, iteration, &rollout, err) < 0) rc = -1;
@@ -162,17 +166,17 @@ static int save(const rl *r, int done, mla_err *err) {
 
 // Iterations after `done`. 1: all done, 0: stopped with a checkpoint, -1.
 static int iterate_all(rl *r, int done, mla_err *err) {
-    mla_progress bar;
     int saved = done;
-    mla_progress_begin(&bar, "rl", "iterations", r->options->iterations, done);
+    mla_progress_begin(&r->bar, "rl", "iterations", r->options->iterations, done);
     while (done < r->options->iterations) {
         tally t = {0};
         int rc = mla_stop_wanted() ? 0 : iterate(r, done + 1, &t, err);
         if (rc < 0) return -1;
         done += rc;
         if (rc) {
-            mla_progress_set(&bar, done, "reward %.3f, improved %.0f%%", t.reward / t.n,
-                             100.0 * t.improved / t.n);
+            snprintf(r->last, sizeof r->last, "; last reward %.3f, improved %.0f%%", t.reward / t.n,
+                     100.0 * t.improved / t.n);
+            r->bar.done = done;
         }
         bool due = done - saved >= r->options->checkpoint_every && done < r->options->iterations;
         if ((due || rc == 0) && done > saved) {
@@ -181,7 +185,7 @@ static int iterate_all(rl *r, int done, mla_err *err) {
         }
         if (rc == 0) return 0;
     }
-    mla_progress_end(&bar);
+    mla_progress_end(&r->bar);
     return 1;
 }
 

@@ -1,5 +1,5 @@
-// Supervised fine-tuning on sft/steps.jsonl: the loss is the mean negative log-probability of the
-// action tokens of a batch, their end-of-turn tokens included.
+// Supervised fine-tuning on sft/steps.jsonl: the loss is the negative log-probability of the action
+// tokens, their end-of-turn tokens included, every token of the data set weighing the same.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +25,7 @@ typedef struct {
     size_t *first;  // [n_states + 1]: a state's samples are data [first[i], first[i + 1])
     size_t n_states, n_train;  // the states after n_train are for validation
     int total_steps;
+    double step_tokens;        // with a loss, in a step on the average
     long long seen_tokens;     // through the network, former runs included
     char *checkpoint, *metrics;
     mla_lines *log;
@@ -55,6 +56,14 @@ static void find_states(sft *s) {
     s->first[s->n_states] = s->data.len;
 }
 
+static int action_tokens(const sft *s, size_t state) {
+    int tokens = 0;
+    for (size_t i = s->first[state]; i < s->first[state + 1]; i++) {
+        tokens += (int)s->data.items[i].n_action;
+    }
+    return tokens;
+}
+
 static int read_data(sft *s, const mla_run *run, mla_err *err) {
     char *path = mla_run_path(run, "sft/steps.jsonl");
     int rc = mla_store_read(path, &s->data, err);
@@ -69,7 +78,9 @@ static int read_data(sft *s, const mla_run *run, mla_err *err) {
     if (rc == 0) find_states(s);
     s->n_train = s->n_states - (size_t)((double)s->n_states * s->options->val_share);
     size_t batch = (size_t)s->options->batch;
-    s->total_steps = (int)((s->n_train + batch - 1) / batch) * s->options->epochs;
+    size_t steps = (s->n_train + batch - 1) / batch;
+    s->total_steps = (int)steps * s->options->epochs;
+    for (size_t i = 0; i < s->n_train; i++) s->step_tokens += action_tokens(s, i) / (double)steps;
     return rc;
 }
 
@@ -81,14 +92,6 @@ static mla_group state_group(const sft *s, size_t state) {
         mla_group_add(&group, from[i].action_ids, from[i].n_action);
     }
     return group;
-}
-
-static int action_tokens(const sft *s, size_t state) {
-    int tokens = 0;
-    for (size_t i = s->first[state]; i < s->first[state + 1]; i++) {
-        tokens += (int)s->data.items[i].n_action;
-    }
-    return tokens;
 }
 
 // Adds the gradients of weight * (negative log-probability of the state's actions); returns that
@@ -155,6 +158,8 @@ static size_t step_states(const sft *s, int step, size_t *out) {
     return n;
 }
 
+// Tokens weigh the same in all steps: one on a state with a single short action must not pull as hard
+// as one on a state with ten long ones.
 static int train_step(sft *s, int step, sft_step *out, mla_err *err) {
     double began = mla_clock();
     long long seen = s->seen_tokens;
@@ -164,7 +169,7 @@ static int train_step(sft *s, int step, sft_step *out, mla_err *err) {
     for (size_t i = 0; i < n; i++) out->tokens += action_tokens(s, picked[i]);
     double loss = 0;
     for (size_t i = 0; i < n && isfinite(loss); i++) {
-        loss += learn(s, picked[i], 1.0 / out->tokens);
+        loss += learn(s, picked[i], 1.0 / s->step_tokens);
     }
     const mla_step *first = &s->data.items[s->first[picked[0]]];
     free(picked);

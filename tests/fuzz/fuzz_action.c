@@ -1,8 +1,5 @@
 // Fuzzes the reader of replies and the applying of edits. What is read must survive being written
-// and read again; whatever is refused must say why. libFuzzer, by
-//   clang -g -O1 -fsanitize=fuzzer,address,undefined -std=c17 -D_GNU_SOURCE -Isrc
-//       tests/fuzz/fuzz_action.c src/env/{action,action_input,edit,files}.c src/record/action.c
-//       src/base/*.c -lcyaml -lyaml -ljansson -lcrypto -lm
+// and read again; whatever is refused must say why. libFuzzer, by `make fuzz`.
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

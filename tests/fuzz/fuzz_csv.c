@@ -1,7 +1,6 @@
 // Fuzzes the CSV reader and the scorer: any bytes as a submission must give a score or a reason of
-// one line, and any bytes as answers are either refused or score themselves. libFuzzer, by
-//   clang -g -O1 -fsanitize=fuzzer,address,undefined -std=c17 -D_GNU_SOURCE -Isrc
-//       tests/fuzz/fuzz_csv.c src/task/*.c src/base/*.c -lcyaml -lyaml -ljansson -lcrypto -lm
+// one line, and any bytes as answers are either refused or score themselves. libFuzzer, by `make
+// fuzz`.
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>

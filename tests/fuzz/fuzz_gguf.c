@@ -1,9 +1,7 @@
 // Fuzzes the weight files: any bytes as a GGUF file, and as a safetensors file beside a good
 // config.json, open or leave one line that says why not; what opens can be read. libFuzzer, by
-//   clang -g -O1 -fsanitize=fuzzer,address,undefined -std=c17 -D_GNU_SOURCE -Isrc -Itests
-//       tests/fuzz/fuzz_gguf.c src/model/{weights,gguf,quant,safetensors,huggingface,hf_vocab}.c
-//       src/base/*.c -lcyaml -lyaml -ljansson -lcrypto -lm
-// Seeds: small GGUF files are made by the program itself when it starts with an empty corpus.
+// `make fuzz`. Seeds: small GGUF files are made by the program itself when it starts with an empty
+// corpus.
 #include <stdio.h>
 #include <unistd.h>
 

@@ -1,6 +1,5 @@
 // Fuzzes task.yaml and ideas.yaml: any bytes must load or be refused with one line. libFuzzer, by
-//   clang -g -O1 -fsanitize=fuzzer,address,undefined -std=c17 -D_GNU_SOURCE -Isrc
-//       tests/fuzz/fuzz_task.c src/task/*.c src/base/*.c -lcyaml -lyaml -ljansson -lcrypto -lm
+// `make fuzz`.
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,10 +1,6 @@
 // Fuzzes the tokenizer: any bytes encode and decode again, by both pre-tokenizers, and special
 // tokens never come out; any bytes as tokens and merges are refused or make a tokenizer that can be
-// saved. libFuzzer, run in the repository root, by
-//   clang -g -O1 -fsanitize=fuzzer,address,undefined -std=c17 -D_GNU_SOURCE -Isrc -Itests
-//       tests/fuzz/fuzz_tokenizer.c src/policy/{tokenizer,bpe,pretok,normalize}.c
-//       src/policy/{tokenizer_json,unicode_table}.c src/base/*.c
-//       -lcyaml -lyaml -ljansson -lcrypto -lutf8proc -lm
+// saved. libFuzzer, by `make fuzz` (in the repository root, where its vocabulary is).
 #include <stdio.h>
 #include <unistd.h>
 

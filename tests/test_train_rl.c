@@ -1,0 +1,249 @@
+// Step-wise reinforcement learning from end to end on a toy task, with the real sandbox and a tiny
+// policy that was fine-tuned enough to earn some reward: the weights move, the log-probabilities of
+// sampling and training agree, and a run that was stopped and resumed ends with the same bits as
+// one that was not. Needs the task Python and the default model's vocabulary (scripts/setup).
+#include <math.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/json.h"
+#include "base/log.h"
+#include "collect/collect.h"
+#include "record/store.h"
+#include "tiny_policy.h"
+#include "toy_task.h"
+#include "train/train.h"
+
+#define ITERATIONS 4
+
+static fixture place;
+
+static char *at(const char *relative) {
+    return mla_fs_join(place.root, relative);
+}
+
+// ---- the children: a stop cannot be taken back, and forks must not inherit a thread pool -------
+
+typedef struct {
+    mla_task *task;
+    const mla_task *tasks[1];
+    mla_env *env;
+    mla_agent *agent;
+    mla_run *run;
+} world;
+
+static int open_world(world *w, const char *run, mla_err *err) {
+    char *python = toy_python(), *states = at("states.git"), *dir = at(run);
+    mla_env_options o = mla_env_options_default();
+    o.python = python, o.home = place.home, o.states_path = states;
+    const mla_reward_options reward = mla_reward_options_default();
+    w->task = mla_task_load(place.dir, place.home, true, err);
+    w->tasks[0] = w->task;
+    w->env = w->task ? mla_env_create(&o, err) : NULL;
+    w->agent = w->env ? mla_agent_create(w->env, &reward) : NULL;
+    w->run = w->agent ? mla_run_open(dir, err) : NULL;
+    free(python), free(states), free(dir);
+    return w->run ? 0 : -1;
+}
+
+static void close_world(world *w) {
+    mla_run_close(w->run);
+    mla_agent_free(w->agent);
+    mla_env_free(w->env);
+    mla_task_free(w->task);
+}
+
+// Expert trajectories, their data set, and a policy that knows them more or less by heart.
+static int prepare(world *w, mla_err *err) {
+    char *model = at("model");
+    mla_policy_options wanted = mla_policy_options_default();
+    wanted.compute = MLA_COMPUTE_F32;
+    int rc = tiny_policy_write(model, 5);
+    mla_policy *policy = rc == 0 ? mla_policy_open(model, &wanted, err) : NULL;
+    mla_collect_options collect = mla_collect_options_default();
+    collect.trajectories = 6, collect.ideas_kept = 3;
+    mla_dataset_options data = mla_dataset_options_default();
+    data.max_tokens = 6000;
+    mla_sft_options sft = mla_sft_options_default();
+    sft.lr = 1e-2, sft.epochs = 25, sft.batch = 2, sft.val_share = 0, sft.compute = MLA_COMPUTE_F32;
+    rc = policy ? mla_collect_run(w->run, w->agent, policy, w->tasks, 1, &collect, err) : -1;
+    if (rc == 0) rc = mla_dataset_build(w->run, w->env, policy, w->tasks, 1, &data, err);
+    if (rc == 0) rc = mla_sft_run(w->run, model, &sft, err) == 1 ? 0 : -1;
+    mla_policy_free(policy);
+    free(model);
+    return rc;
+}
+
+static int learn(world *w, mla_err *err) {
+    char *start = at("expert/sft/model"), *expert = at("expert/expert/steps.jsonl");
+    mla_rl_options o = mla_rl_options_default();
+    o.iterations = ITERATIONS, o.states = 2, o.samples = 4, o.max_new = 96, o.lr = 1e-3;
+    o.temperature = 0.3f;
+    o.critic_warmup = 1, o.compute = MLA_COMPUTE_F32, o.checkpoint_every = 100;
+    mla_steps steps = {0};
+    int rc = mla_store_read(expert, &steps, err);
+    if (rc == 0) {
+        mla_pool *pool = mla_pool_create_take(&steps, NULL, 0);
+        rc = mla_rl_run(w->run, w->agent, start, pool, w->tasks, 1, &o, err);
+        mla_pool_free(pool);
+    }
+    free(start), free(expert);
+    return rc;
+}
+
+// Sends SIGTERM once an iteration is in the metrics.
+static void *stop_after_one(void *path) {
+    for (int tries = 0; tries < 120000; tries++) {
+        struct stat info;
+        if (stat(path, &info) == 0 && info.st_size > 0) break;
+        usleep(500);
+    }
+    raise(SIGTERM);
+    return NULL;
+}
+
+// What `work` returned in a process of its own, or 99.
+static int in_child(const char *run, int (*work)(world *, mla_err *), bool stop) {
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        mla_err err = {{0}};
+        world w = {0};
+        char *metrics = mla_format("%s/%s/rl/metrics.jsonl", place.root, run);
+        mla_log_set_level(MLA_LOG_ERROR);
+        mla_stop_install();
+        pthread_t thread;
+        if (stop) pthread_create(&thread, NULL, stop_after_one, metrics);
+        int rc = open_world(&w, run, &err);
+        if (rc == 0) rc = work(&w, &err);
+        if (rc < 0) fprintf(stderr, "%s\n", err.text);
+        close_world(&w);
+        _exit(rc < 0 ? 99 : rc);
+    }
+    int status = 0;
+    waitpid(pid, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 99;
+}
+
+// ---- what a run left -------------------------------------------------------------------------
+
+typedef struct {
+    int iterations;
+    double reward[ITERATIONS], kl[ITERATIONS], grad_norm[ITERATIONS], gap_max;
+} curve;
+
+static int read_line(void *ctx, json_t *line, mla_err *err) {
+    (void)err;
+    curve *c = ctx;
+    int i = (int)mla_json_get_int(line, "iteration", 0) - 1;
+    if (i < 0 || i >= ITERATIONS) return -1;
+    c->iterations++;
+    c->reward[i] = mla_json_get_number(line, "reward_mean", NAN);
+    c->kl[i] = mla_json_get_number(line, "kl", NAN);
+    c->grad_norm[i] = mla_json_get_number(line, "grad_norm", NAN);
+    c->gap_max = fmax(c->gap_max, mla_json_get_number(line, "logprob_gap_max", NAN));
+    return 0;
+}
+
+static curve read_curve(const char *relative) {
+    curve c = {0};
+    mla_err err;
+    char *path = at(relative);
+    assert_int_equal(mla_lines_read(path, read_line, &c, &err), 0);
+    free(path);
+    return c;
+}
+
+static void hash_of(const char *relative, char hex[65]) {
+    mla_err err;
+    char *path = at(relative);
+    if (mla_sha256_file(path, hex, &err) < 0) fail_msg("%s", err.text);
+    free(path);
+}
+
+static void same_steps(const char *relative_a, const char *relative_b) {
+    mla_err err;
+    mla_steps a = {0}, b = {0};
+    char *path_a = at(relative_a), *path_b = at(relative_b);
+    assert_int_equal(mla_store_read(path_a, &a, &err), 0);
+    assert_int_equal(mla_store_read(path_b, &b, &err), 0);
+    assert_int_equal(a.len, ITERATIONS * 2 * 4);
+    assert_int_equal(a.len, b.len);
+    for (size_t i = 0; i < a.len; i++) {
+        const mla_step *p = &a.items[i], *q = &b.items[i];
+        assert_string_equal(p->trajectory, q->trajectory);
+        assert_int_equal(p->n_action, q->n_action);
+        assert_memory_equal(p->action_ids, q->action_ids, p->n_action * sizeof *p->action_ids);
+        assert_memory_equal(p->logprobs, q->logprobs, p->n_action * sizeof *p->logprobs);
+        assert_float_equal(p->reward.reward, q->reward.reward, 0);
+    }
+    mla_steps_clear(&a);
+    mla_steps_clear(&b);
+    free(path_a), free(path_b);
+}
+
+// ---- the tests -------------------------------------------------------------------------------
+
+static void the_policy_moves_by_what_it_earned(void **state) {
+    (void)state;
+    assert_int_equal(in_child("whole", learn, false), 1);
+    curve c = read_curve("whole/rl/metrics.jsonl");
+    assert_int_equal(c.iterations, ITERATIONS);
+    double earned = 0, moved = 0;
+    for (int i = 0; i < ITERATIONS; i++) {
+        earned += c.reward[i];
+        moved += c.grad_norm[i];
+    }
+    assert_true(earned > 0 && moved > 0);
+    // In the warm-up of the critic and in the first update the policy is still the reference.
+    assert_float_equal(c.grad_norm[0], 0, 0);
+    assert_float_equal(c.kl[0], 0, 0);
+    assert_true(c.kl[ITERATIONS - 1] > 0);
+    assert_true(c.gap_max < 1e-4);
+    char before[65], after[65];
+    hash_of("expert/sft/model/model.safetensors", before);
+    hash_of("whole/rl/model/model.safetensors", after);
+    assert_string_not_equal(before, after);
+}
+
+static void a_resumed_run_ends_with_the_same_bits(void **state) {
+    (void)state;
+    assert_int_equal(in_child("parts", learn, true), 0);
+    char *model = at("parts/rl/model"), *kept = at("parts/rl/checkpoint");
+    assert_false(mla_fs_exists(model));
+    assert_true(mla_fs_exists(kept));
+    assert_int_equal(in_child("parts", learn, false), 1);
+    assert_false(mla_fs_exists(kept));
+    char whole[65], parts[65];
+    hash_of("whole/rl/model/model.safetensors", whole);
+    hash_of("parts/rl/model/model.safetensors", parts);
+    assert_string_equal(whole, parts);
+    curve a = read_curve("whole/rl/metrics.jsonl"), b = read_curve("parts/rl/metrics.jsonl");
+    assert_memory_equal(&a, &b, sizeof a);
+    same_steps("whole/rl/steps.jsonl", "parts/rl/steps.jsonl");
+    free(model), free(kept);
+}
+
+static int set_up(void **state) {
+    (void)state;
+    fixture_begin(&place);
+    toy_write(&place);
+    return in_child("expert", prepare, false);
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    if (!getenv("KEEP")) fixture_end(&place);
+    return 0;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_policy_moves_by_what_it_earned),
+        cmocka_unit_test(a_resumed_run_ends_with_the_same_bits),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
