@@ -41,8 +41,8 @@ static void expect(char *text, const char *whole) {
 static void test_outcomes(void **state) {
     (void)state;
     expect(feedback(MLA_OUTCOME_OK, NULL, "done\n", ""),
-           "Did it. The script ran in about 1 s.\nScore: 3.5 (mae, lower is better). Before: 4, so it "
-           "is better by 0.5. Best so far: 3.5.\nPrinted by the script:\n| done");
+           "Did it. The script ran in about 1 s.\nScore: 3.5 (mae, lower is better). Before: 4, so "
+           "it is better by 0.5. Best so far: 3.5.\nPrinted by the script:\n| done");
     expect(feedback(MLA_OUTCOME_SCRIPT_ERROR, "KeyError", NULL, "Traceback\n\nKeyError: 'x'"),
            "Did it. The script failed with KeyError after about 1 s: no score.\n"
            "Its errors and warnings:\n| Traceback\n| KeyError: 'x'");

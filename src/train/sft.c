@@ -158,8 +158,8 @@ static size_t step_states(const sft *s, int step, size_t *out) {
     return n;
 }
 
-// Tokens weigh the same in all steps: one on a state with a single short action must not pull as hard
-// as one on a state with ten long ones.
+// Tokens weigh the same in all steps: one on a state with a single short action must not pull as
+// hard as one on a state with ten long ones.
 static int train_step(sft *s, int step, sft_step *out, mla_err *err) {
     double began = mla_clock();
     long long seen = s->seen_tokens;
