@@ -42,6 +42,11 @@ typedef struct mla_prompt_request {
     int samples;
     int max_new;              // tokens of a sample at most, end-of-turn included
     float temperature;        // 0: greedy
+    int top_k;                // the k likeliest tokens only; 0: all
+    float top_p;              // the likeliest tokens that make up this share; 0 or 1: all
+    float min_p;              // tokens at least this share of the likeliest one's; 0: all
+    const int32_t *stop;      // [n_stop], tokens that end a sample beside the end of turn; NULL
+    size_t n_stop;
     uint64_t seed;            // sample k draws from mla_rng_derive(seed, k, 0, 0)
 } mla_prompt_request;
 
