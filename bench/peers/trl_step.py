@@ -39,11 +39,22 @@ def prompt_of(tokenizer):
     return tokenizer.decode(tokenizer(text)['input_ids'][:PROMPT])
 
 
+# The weights as they were dequantised: the trainer refuses a model that it takes for a quantised one.
+def load(folder, name):
+    read = AutoModelForCausalLM.from_pretrained(folder, gguf_file=name, dtype=torch.bfloat16)
+    config = read.config
+    if hasattr(config, 'quantization_config'):
+        del config.quantization_config
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+    model.load_state_dict(read.state_dict())
+    return model
+
+
 def main():
     what, path = sys.argv[1:]
     folder, name = os.path.split(path)
     torch.set_num_threads(os.cpu_count())
-    model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=name, dtype=torch.bfloat16)
+    model = load(folder, name)
     tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=name)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
