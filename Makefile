@@ -1,9 +1,10 @@
-# mlagent: `make` builds build/mlagent; `make test`, `make check`, `make asan test`, `make bench`.
+# mlagent: `make` builds build/mlagent; `make test`, `make test-long`, `make check`, `make asan test`,
+# `make bench`, `make fuzz`.
 # ROOMS narrows the library to some rooms, BUILD names another build folder.
 CC      ?= gcc
 BUILD   ?= build
 ROOMS   ?= base net dist record task env reward model policy agent collect train eval report serve cli
-PKGS    := libutf8proc jansson sqlite3 libgit2 libseccomp libcrypto
+PKGS    := libutf8proc jansson sqlite3 libgit2 libseccomp libcrypto libcurl libmicrohttpd
 CFLAGS  ?= -O2 -g
 override CFLAGS += -std=c17 -D_GNU_SOURCE -Isrc -fopenmp -Wall -Wextra -Wshadow -Wstrict-prototypes \
                    -Wno-unknown-pragmas $(shell pkg-config --cflags $(PKGS))
@@ -20,10 +21,11 @@ SRC     := $(filter-out src/cli/main.c,$(foreach r,$(ROOMS),$(wildcard src/$(r)/
 OBJ     := $(SRC:src/%.c=$(BUILD)/%.o)
 TESTS   := $(foreach r,$(ROOMS),$(wildcard tests/test_$(r)_*.c))
 TESTBIN := $(TESTS:tests/%.c=$(BUILD)/tests/%)
+LONGBIN := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/long_*.c))
 BENCHES := $(wildcard bench/*.c)
 LIB     := $(BUILD)/libmlagent.a
 
-.PHONY: all tests test check asan bench fuzz clean
+.PHONY: all tests test test-long check asan bench fuzz clean
 .SECONDARY:
 
 all: $(BUILD)/mlagent
@@ -56,6 +58,10 @@ tests: $(TESTBIN) $(if $(filter cli,$(ROOMS)),$(BUILD)/mlagent)
 # Every test is a program of its own with a time limit; all run, and one failure fails the target.
 test: tests
 	@BUILD=$(BUILD) tests/run $(TESTBIN)
+
+# Proofs on the real models (mlagent model fetch): minutes to an hour, run by hand.
+test-long: $(LONGBIN)
+	@BUILD=$(BUILD) LIMIT=3600 SHOW=1 tests/run $(LONGBIN)
 
 check:
 	tools/check
