@@ -100,8 +100,9 @@ struct mla_kv {
     uint64_t version;
     size_t page_bytes, max_pages;
     void **pages; // [n_pages], NULL until first used
-    int *refs;    // [n_pages], 0: free
+    int *refs;    // [n_pages], owners; 0: free
     size_t n_pages, cap_pages, cap_refs;
+    size_t n_used; // pages with owners
     mla__seq *seqs;
     size_t n_seqs, cap_seqs;
     struct mla__work *work; // of passes that end in this cache

@@ -1,11 +1,14 @@
 // The KV cache: sequences as lists of pages. A page holds 64 positions of every layer; a child
-// shares its ancestors' full pages and owns a copy of the one that was partly filled. Reading and
-// writing keys and values is the attention's business.
+// shares its ancestors' full pages and owns a copy of the one that was partly filled. Pages are
+// counted by owners, which are sequences or whoever retained one. Reading and writing keys and
+// values is the attention's business.
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "model/internal.h"
+
+_Static_assert(MLA_KV_PAGE == MLA__PAGE, "the public size of a page is the kernels'");
 
 // ---- pages -----------------------------------------------------------------------------------
 
@@ -37,13 +40,35 @@ static int take_page(mla_kv *kv) {
         memset(kv->pages[at], 0, kv->page_bytes);
     }
     kv->refs[at] = 1;
+    kv->n_used++;
     return (int)at;
 }
 
 size_t mla__kv_pages_left(const mla_kv *kv) {
-    size_t used = 0;
-    for (size_t i = 0; i < kv->n_pages; i++) used += kv->refs[i] != 0;
-    return kv->max_pages - used;
+    return kv->max_pages - kv->n_used;
+}
+
+size_t mla_kv_pages_total(const mla_kv *kv) {
+    return kv->max_pages;
+}
+
+size_t mla_kv_pages_used(const mla_kv *kv) {
+    return kv->n_used;
+}
+
+int mla_kv_owners(const mla_kv *kv, int page) {
+    MLA_ASSERT(page >= 0 && (size_t)page < kv->n_pages);
+    return kv->refs[page];
+}
+
+void mla_kv_retain(mla_kv *kv, int page) {
+    MLA_ASSERT(mla_kv_owners(kv, page) > 0);
+    kv->refs[page]++;
+}
+
+void mla_kv_release(mla_kv *kv, int page) {
+    MLA_ASSERT(mla_kv_owners(kv, page) > 0);
+    if (--kv->refs[page] == 0) kv->n_used--;
 }
 
 size_t mla__kv_pages_missing(const mla_kv *kv, int seq, int n) {
@@ -113,6 +138,7 @@ void mla_kv_free(mla_kv *kv) {
 
 void mla_kv_reset(mla_kv *kv) {
     for (size_t i = 0; i < kv->n_pages; i++) kv->refs[i] = 0;
+    kv->n_used = 0;
     for (size_t i = 0; i < kv->n_seqs; i++) {
         kv->seqs[i].open = false;
         kv->seqs[i].n_pages = 0;
@@ -136,29 +162,34 @@ static bool is_open(const mla_kv *kv, int seq) {
     return seq >= 0 && (size_t)seq < kv->n_seqs && kv->seqs[seq].open;
 }
 
-int mla__kv_fork(mla_kv *kv, int parent, mla__tail *tail) {
-    *tail = (mla__tail){0};
-    MLA_ASSERT(parent < 0 || is_open(kv, parent));
-    bool part = parent >= 0 && kv->seqs[parent].length % MLA__PAGE;
-    if (part && !mla__kv_pages_left(kv)) return -1;
+int mla_kv_open_pages(mla_kv *kv, const int *pages, size_t n) {
     int at = free_seq(kv);
     mla__seq *s = &kv->seqs[at];
-    s->open = true;
-    s->n_pages = 0;
-    s->length = 0;
-    if (parent < 0) return at;
-    const mla__seq *from = &kv->seqs[parent];
-    size_t shared = (size_t)from->length / MLA__PAGE;
-    MLA_GROW(s->pages, s->cap, shared + 1);
-    for (size_t i = 0; i < shared; i++) {
-        s->pages[i] = from->pages[i];
-        kv->refs[s->pages[i]]++;
+    MLA_GROW(s->pages, s->cap, n + 1);
+    for (size_t i = 0; i < n; i++) {
+        s->pages[i] = pages[i];
+        mla_kv_retain(kv, pages[i]);
     }
-    s->n_pages = shared;
-    s->length = from->length;
-    if (part) {
+    s->open = true;
+    s->n_pages = n;
+    s->length = (int)n * MLA__PAGE;
+    return at;
+}
+
+int mla__kv_fork(mla_kv *kv, int parent, mla__tail *tail) {
+    *tail = (mla__tail){0};
+    if (parent < 0) return mla_kv_open_pages(kv, NULL, 0);
+    MLA_ASSERT(is_open(kv, parent));
+    const int length = kv->seqs[parent].length, *pages = kv->seqs[parent].pages;
+    const size_t shared = (size_t)length / MLA__PAGE;
+    const int slots = length % MLA__PAGE;
+    if (slots && !mla__kv_pages_left(kv)) return -1;
+    int at = mla_kv_open_pages(kv, pages, shared);
+    mla__seq *s = &kv->seqs[at];
+    if (slots) {
         s->pages[s->n_pages++] = take_page(kv);
-        *tail = (mla__tail){from->pages[shared], s->pages[shared], from->length % MLA__PAGE};
+        s->length = length;
+        *tail = (mla__tail){pages[shared], s->pages[shared], slots};
     }
     return at;
 }
@@ -175,7 +206,7 @@ int mla_kv_open(mla_kv *kv, int parent) {
 void mla_kv_close(mla_kv *kv, int seq) {
     MLA_ASSERT(is_open(kv, seq));
     mla__seq *s = &kv->seqs[seq];
-    for (size_t i = 0; i < s->n_pages; i++) kv->refs[s->pages[i]]--;
+    for (size_t i = 0; i < s->n_pages; i++) mla_kv_release(kv, s->pages[i]);
     s->open = false;
     s->n_pages = 0;
     s->length = 0;
@@ -184,4 +215,14 @@ void mla_kv_close(mla_kv *kv, int seq) {
 int mla_kv_length(const mla_kv *kv, int seq) {
     MLA_ASSERT(is_open(kv, seq));
     return kv->seqs[seq].length;
+}
+
+int mla_kv_page(const mla_kv *kv, int seq, size_t at) {
+    MLA_ASSERT(is_open(kv, seq) && at < kv->seqs[seq].n_pages);
+    return kv->seqs[seq].pages[at];
+}
+
+size_t mla_kv_pages_wanted(const mla_kv *kv, int seq, int n) {
+    MLA_ASSERT(is_open(kv, seq));
+    return mla__kv_pages_missing(kv, seq, n);
 }

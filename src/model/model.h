@@ -111,11 +111,25 @@ typedef struct mla_kv mla_kv;
 mla_kv *mla_kv_create(const mla_model *model, size_t max_bytes);
 void mla_kv_free(mla_kv *kv);
 void mla_kv_reset(mla_kv *kv);                      // forgets all sequences; binds to the version
-// A new, empty sequence that continues `parent` (or -1). Its parent must not be extended while it
-// lives. Returns its handle, or -1 when the memory ceiling is reached.
+// A new sequence that continues `parent` as it stands (or is empty: -1); both may go on. Returns
+// its handle, or -1 when the memory ceiling is reached.
 int mla_kv_open(mla_kv *kv, int parent);
 void mla_kv_close(mla_kv *kv, int seq);             // memory goes back when no child needs it
 int mla_kv_length(const mla_kv *kv, int seq);       // tokens, ancestors included
+
+// Pages, for who keeps the beginnings of sequences beyond their end: a page holds the keys and
+// values of MLA_KV_PAGE positions, beginning at a multiple of it. They mean the same only after the
+// same tokens in all pages before. A page lives as long as a sequence or a retain owns it.
+enum { MLA_KV_PAGE = 64 };
+size_t mla_kv_pages_total(const mla_kv *kv);        // the memory ceiling
+size_t mla_kv_pages_used(const mla_kv *kv);
+size_t mla_kv_pages_wanted(const mla_kv *kv, int seq, int n);  // to append n tokens to it
+int mla_kv_page(const mla_kv *kv, int seq, size_t at);         // the sequence's at-th page
+int mla_kv_owners(const mla_kv *kv, int page);
+void mla_kv_retain(mla_kv *kv, int page);
+void mla_kv_release(mla_kv *kv, int page);
+// A new sequence that begins with these n pages, all of them full. Needs no memory.
+int mla_kv_open_pages(mla_kv *kv, const int *pages, size_t n);
 
 typedef struct mla_extend {
     int seq;

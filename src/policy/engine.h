@@ -17,12 +17,13 @@ typedef struct mla_engine_stats {
     uint64_t prompt_tokens;       // asked for
     uint64_t cached_tokens;       // of these, found in the prefix cache
     uint64_t new_tokens;          // sampled
-    uint64_t evicted_pages;
-    size_t running, waiting;      // sequences in the batch; requests not begun
+    uint64_t evicted_pages;       // of the prefix cache, to make room
+    uint64_t preempted;           // sequences that gave their pages up, to go on later
+    size_t running, waiting;      // sequences in the batch; prompts not read to their end
     size_t pages_used, pages_total;
 } mla_engine_stats;
 
-// Called for each sampled token, before the sink of the whole sample. May be NULL.
+// Called for each sampled token, before the sink of the whole sample.
 typedef void (*mla_token_sink)(void *ctx, size_t request, int sample, int32_t id, float logprob);
 
 // Borrows the policy. kv_bytes is the ceiling of the KV cache.
@@ -31,13 +32,15 @@ void mla_engine_free(mla_engine *engine);
 
 // Takes a request into the queue; `request` is copied, `number` is what the sinks are told as its
 // request. Writes a handle for mla_engine_cancel. -1 when it can never be served: a prompt that is
-// empty or too long for the context, or for the KV cache.
+// empty or too long for the context, or for the KV cache. Sinks may submit and cancel; each may be
+// NULL.
 MLA_MUST_USE int mla_engine_submit(mla_engine *engine, const mla_prompt_request *request,
                                    size_t number, mla_token_sink on_token, mla_sample_sink on_end,
                                    void *ctx, uint64_t *handle, mla_err *err);
 // Drops what is left of a request; its sinks are not called again. Unknown handles are ignored.
 void mla_engine_cancel(mla_engine *engine, uint64_t handle);
-// One round: prefills a chunk of what waits, or decodes one token of every running sequence.
+// One round: prefills a chunk of what waits, or decodes one token of every running sequence; the
+// two take turns. What was sampled with older weights stays, and goes on with the new ones.
 // 1: there is more to do, 0: idle, -1.
 MLA_MUST_USE int mla_engine_step(mla_engine *engine, mla_err *err);
 mla_engine_stats mla_engine_get_stats(const mla_engine *engine);

@@ -62,7 +62,7 @@ mla_policy *mla_policy_freeze(const mla_policy *policy) {
 
 void mla_policy_free(mla_policy *policy) {
     if (!policy) return;
-    mla_kv_free(policy->kv);
+    mla_engine_free(policy->engine);
     mla_activations_free(policy->acts);
     mla_model_free(policy->model);
     voice_release(policy->voice);

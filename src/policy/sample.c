@@ -1,8 +1,8 @@
 // One token from one row of logits, and its log-probability under the untruncated distribution.
-#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/mem.h"
 #include "policy/internal.h"
 
 void mla_sample_clear(mla_sample *sample) {
@@ -11,10 +11,21 @@ void mla_sample_clear(mla_sample *sample) {
     *sample = (mla_sample){0};
 }
 
+// ---- passes over the row ----------------------------------------------------------------------
+//
+// Sums run in a fixed number of lanes, added in a fixed order: the same bits whatever the vector
+// width, and no chain of additions to wait for. Inner loops have constant lengths, or -O2 would not
+// vectorise them.
+
+#define LANES 16
+#define BLOCK 256
+#define VECTORISED __attribute__((target_clones("default", "avx2", "avx512f")))
+
 // e^x for x <= 0 to about 1e-7 relative; written so that the compiler vectorises it, which it may
 // not do with libm's expf. Range reduction by powers of two, then a polynomial (Cephes' expf).
-static inline float exp_negative(float x) {
-    x = x < -87.0f ? -87.0f : x;
+// Below e^-87 it is 0, or tokens that are ruled out could be drawn.
+static inline float exp_negative(float exact) {
+    float x = exact > -87.0f ? exact : -87.0f;
     float k = (float)(int)(x * 1.44269504f - 0.5f);
     float r = x - k * 0.693359375f + k * 2.12194440e-4f;
     float p = 1.9875691500e-4f;
@@ -28,28 +39,48 @@ static inline float exp_negative(float x) {
         int32_t i;
         float f;
     } scale = {.i = ((int32_t)k + 127) << 23};
-    return p * scale.f;
+    return exact > -87.0f ? p * scale.f : 0.0f;
 }
 
-// Block sums in a fixed order: the same bits whatever the vector width.
-#define BLOCK 256
+VECTORISED static void exps(const float *x, int n, float scale, float shift, float *y) {
+    int i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int l = 0; l < LANES; l++) y[i + l] = exp_negative(x[i + l] * scale - shift);
+    for (; i < n; i++) y[i] = exp_negative(x[i] * scale - shift);
+}
 
-__attribute__((target_clones("default", "avx2", "avx512f"))) static void exps(
-    float *x, int n, float scale, float shift) {
-    for (int i = 0; i < n; i++) x[i] = exp_negative(x[i] * scale - shift);
+VECTORISED static float largest(const float *x, int n) {
+    float lane[LANES], top = -INFINITY;
+    for (int l = 0; l < LANES; l++) lane[l] = -INFINITY;
+    int i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int l = 0; l < LANES; l++) lane[l] = x[i + l] > lane[l] ? x[i + l] : lane[l];
+    for (; i < n; i++) top = x[i] > top ? x[i] : top;
+    for (int l = 0; l < LANES; l++) top = lane[l] > top ? lane[l] : top;
+    return top;
+}
+
+VECTORISED static double sum(const float *x, int n) {
+    double lane[LANES] = {0}, total = 0;
+    int i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int l = 0; l < LANES; l++) lane[l] += (double)x[i + l];
+    for (; i < n; i++) total += (double)x[i];
+    for (int l = 0; l < LANES; l++) total += lane[l];
+    return total;
 }
 
 static int argmax(const float *x, int n) {
-    int best = 0;
-    for (int i = 1; i < n; i++) {
-        if (x[i] > x[best]) best = i;
-    }
-    return best;
+    const float top = largest(x, n);
+    int at = 0;
+    while (at < n - 1 && x[at] < top) at++;
+    return at;
 }
 
-static double sum(const float *x, int n) {
+static double sum_blocks(const float *p, int n) {
     double total = 0;
-    for (int i = 0; i < n; i++) total += x[i];
+    for (int from = 0; from < n; from += BLOCK)
+        total += sum(p + from, n - from < BLOCK ? n - from : BLOCK);
     return total;
 }
 
@@ -66,24 +97,110 @@ static int find(const float *p, int n, double target) {
     for (int i = from; i < n; i++) {
         if (p[i] <= 0) continue;
         last = i;
-        seen += p[i];
+        seen += (double)p[i];
         if (seen > target) break;
     }
     return last;
 }
 
-int32_t mla__sample_token(float *logits, int vocab, float temperature, double u, float *logprob) {
-    int top = argmax(logits, vocab);
-    float scale = temperature > 0 ? 1.0f / temperature : 1.0f;
-    float max = logits[top] * scale;
-    // The chosen logit is needed after the row has been overwritten: take it from the exponential's
-    // argument, which log() gives back exactly enough (1e-7).
-    exps(logits, vocab, scale, max);
-    double total = 0;
-    for (int from = 0; from < vocab; from += BLOCK) {
-        total += sum(logits + from, vocab - from < BLOCK ? vocab - from : BLOCK);
+// ---- cuts -------------------------------------------------------------------------------------
+//
+// Every cut keeps the beginning of the tokens sorted by likelihood, so only so many are sorted as
+// the cuts can reach. p [vocab] are likelihoods relative to the likeliest token's.
+
+typedef struct candidate {
+    float p;
+    int32_t id;
+} candidate;
+
+static bool cuts_mass(const mla__sampling *how) {
+    return how->top_p > 0 && how->top_p < 1;
+}
+
+static bool cuts(const mla__sampling *how) {
+    return how->top_k > 0 || how->min_p > 0 || cuts_mass(how);
+}
+
+static int compare(const void *a, const void *b) {
+    const candidate *x = a, *y = b;
+    if (x->p != y->p) return x->p < y->p ? 1 : -1;
+    return (x->id > y->id) - (x->id < y->id);
+}
+
+// How many tokens reach `least`, and their sum to *mass.
+static size_t count_from(const float *p, int vocab, float least, double *mass) {
+    size_t n = 0;
+    *mass = 0;
+    for (int i = 0; i < vocab; i++) {
+        if (p[i] < least) continue;
+        n++;
+        *mass += (double)p[i];
     }
-    int pick = temperature > 0 ? find(logits, vocab, u * total) : top;
-    *logprob = (float)(log(logits[pick] > 0 ? logits[pick] : FLT_MIN) - log(total));
+    return n;
+}
+
+// A likelihood that every token which may be kept reaches; *n: how many tokens do, *mass: the sum
+// of all that min_p keeps.
+static float lower_bound(const float *p, int vocab, const mla__sampling *how, size_t *n,
+                         double *mass) {
+    const float top = largest(p, vocab), floor = how->min_p > top ? top : how->min_p;
+    const size_t all = count_from(p, vocab, floor, mass);
+    double reached;
+    for (float least = 0.05f; least > floor && least > 1e-30f; least *= 1.0f / 32) {
+        *n = count_from(p, vocab, least, &reached);
+        bool enough = how->top_k > 0 ? *n >= (size_t)how->top_k
+                                     : cuts_mass(how) && reached >= (double)how->top_p * *mass;
+        if (enough) return least;
+    }
+    *n = all;
+    return floor;
+}
+
+static size_t kept_of(const candidate *c, size_t n, const mla__sampling *how, double mass) {
+    if (how->top_k > 0) {
+        if ((size_t)how->top_k < n) n = (size_t)how->top_k;
+        mass = 0;
+        for (size_t i = 0; i < n; i++) mass += (double)c[i].p;
+    }
+    if (!cuts_mass(how)) return n;
+    double seen = 0;
+    for (size_t i = 0; i < n; i++) {
+        seen += (double)c[i].p;
+        if (seen >= (double)how->top_p * mass) return i + 1;
+    }
+    return n;
+}
+
+static int32_t draw_cut(const float *p, int vocab, const mla__sampling *how, double u) {
+    size_t n, at = 0;
+    double mass, seen = 0;
+    const float least = lower_bound(p, vocab, how, &n, &mass);
+    candidate *c = MLA_NEW_ARRAY(candidate, n);
+    for (int i = 0; i < vocab; i++)
+        if (p[i] >= least) c[at++] = (candidate){p[i], i};
+    qsort(c, n, sizeof *c, compare);
+    const size_t kept = kept_of(c, n, how, mass);
+    mass = 0;
+    for (size_t i = 0; i < kept; i++) mass += (double)c[i].p;
+    for (at = 0; at + 1 < kept; at++) {
+        seen += (double)c[at].p;
+        if (seen > u * mass) break;
+    }
+    const int32_t id = c[at].id;
+    free(c);
+    return id;
+}
+
+int32_t mla__sample_token(const float *logits, int vocab, const mla__sampling *how, double u,
+                          float *scratch, float *logprob) {
+    const bool greedy = !(how->temperature > 0);
+    const float scale = greedy ? 1.0f : 1.0f / how->temperature;
+    const int top = argmax(logits, vocab);
+    exps(logits, vocab, scale, logits[top] * scale, scratch);
+    const double total = sum_blocks(scratch, vocab);
+    int32_t pick = top;
+    if (!greedy)
+        pick = cuts(how) ? draw_cut(scratch, vocab, how, u) : find(scratch, vocab, u * total);
+    *logprob = (float)(((double)logits[pick] - (double)logits[top]) * (double)scale - log(total));
     return pick;
 }

@@ -1,0 +1,534 @@
+// The engine on tiny random models: a sample is the same to the bit alone, in a crowd, over a
+// cached prefix and under a ceiling that makes sequences give way; caches do not outlive their
+// weights, and no page is lost.
+#include <omp.h>
+
+#include "model_fixture.h"
+#include "policy/internal.h"
+
+enum { END = VOCAB - 1, PROMPTS = 8, SAMPLES_MAX = 4, NEW_MAX = 100, PAGE = MLA_KV_PAGE };
+
+typedef struct result {
+    mla_sample samples[SAMPLES_MAX];
+    int ended;
+    int32_t told[SAMPLES_MAX][NEW_MAX]; // what the token sink was told
+    int n_told[SAMPLES_MAX];
+} result;
+
+static int32_t prompts[PROMPTS][400];
+static mla_prompt_request requests[PROMPTS];
+
+// Prompts that share heads of many lengths: whole pages and parts of them, and one that is
+// another's beginning, to the end of a page.
+static void make_requests(void) {
+    static const int lengths[PROMPTS] = {200, 192, 230, 61, 130, 128, 300, 333};
+    static const int shared[PROMPTS] = {0, 192, 150, 0, 64, 128, 199, 300};
+    static const int twin[PROMPTS] = {0, 0, 0, 3, 0, 0, 0, 6};
+    for (int i = 0; i < PROMPTS; i++) {
+        for (int k = 0; k < lengths[i]; k++)
+            prompts[i][k] =
+                k < shared[i] ? prompts[twin[i]][k] : (k * 29 + i * 17 + k * k % 11) % (VOCAB - 1);
+        requests[i] = (mla_prompt_request){.ids = prompts[i],
+                                           .n = (size_t)lengths[i],
+                                           .samples = 1 + i % SAMPLES_MAX,
+                                           .max_new = i == 5 ? NEW_MAX : 12 + 8 * i,
+                                           .temperature = i == 4 ? 0 : 0.7f + 0.1f * (float)i,
+                                           .seed = (uint64_t)i + 40};
+    }
+    requests[2].top_k = 20;
+    requests[3].top_p = 0.9f;
+    requests[6].min_p = 0.02f;
+}
+
+static void take_token(void *ctx, size_t request, int k, int32_t id, float logprob) {
+    result *r = &((result *)ctx)[request];
+    assert_true(logprob <= 1e-6f && r->n_told[k] < NEW_MAX);
+    assert_null(r->samples[k].ids);
+    r->told[k][r->n_told[k]++] = id;
+}
+
+static void take_sample(void *ctx, size_t request, int k, mla_sample *take) {
+    result *r = &((result *)ctx)[request];
+    assert_null(r->samples[k].ids);
+    assert_int_equal(take->n, r->n_told[k]);
+    assert_memory_equal(take->ids, r->told[k], take->n * sizeof *take->ids);
+    r->samples[k] = *take;
+    r->ended++;
+    *take = (mla_sample){0};
+}
+
+static uint64_t submit(mla_engine *e, const mla_prompt_request *r, size_t at, result *out) {
+    uint64_t handle;
+    mla_err err;
+    if (mla_engine_submit(e, r, at, take_token, take_sample, out, &handle, &err))
+        fail_msg("%s", err.text);
+    return handle;
+}
+
+static int step(mla_engine *e) {
+    mla_err err;
+    int rc = mla_engine_step(e, &err);
+    if (rc < 0) fail_msg("%s", err.text);
+    mla_engine_stats s = mla_engine_get_stats(e);
+    assert_true(s.pages_used <= s.pages_total && s.cached_tokens <= s.prompt_tokens);
+    return rc;
+}
+
+static void run(mla_engine *e) {
+    while (step(e)) continue;
+}
+
+static void clear(result *r, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        for (int k = 0; k < SAMPLES_MAX; k++) mla_sample_clear(&r[i].samples[k]);
+    memset(r, 0, n * sizeof *r);
+}
+
+static void assert_same(const result *got, const result *want, int samples) {
+    assert_int_equal(got->ended, samples);
+    for (int k = 0; k < samples; k++) {
+        const mla_sample *g = &got->samples[k], *w = &want->samples[k];
+        assert_int_equal(g->n, w->n);
+        assert_int_equal(g->ended, w->ended);
+        assert_memory_equal(g->ids, w->ids, w->n * sizeof *w->ids);
+        assert_memory_equal(g->logprobs, w->logprobs, w->n * sizeof *w->logprobs);
+    }
+}
+
+static size_t page_bytes(const mla_model *m) {
+    mla_kv *kv = mla_kv_create(m, 1 << 20);
+    size_t bytes = kv->page_bytes;
+    mla_kv_free(kv);
+    return bytes;
+}
+
+static mla_engine *engine_of(const mla_model *m, size_t pages) {
+    return mla__engine_create(m, END, pages * page_bytes(m));
+}
+
+// Nothing is held once what is remembered was forgotten.
+static void assert_no_page_is_lost(mla_engine *e) {
+    mla_engine_stats s = mla_engine_get_stats(e);
+    assert_int_equal(s.running + s.waiting, 0);
+    mla_engine_forget(e);
+    assert_int_equal(mla_engine_get_stats(e).pages_used, 0);
+}
+
+// Every request in an engine of its own.
+static void run_alone(const mla_model *m, result *out) {
+    for (size_t i = 0; i < PROMPTS; i++) {
+        mla_engine *e = engine_of(m, 100);
+        submit(e, &requests[i], i, out);
+        run(e);
+        assert_int_equal(mla_engine_get_stats(e).cached_tokens, 0);
+        assert_no_page_is_lost(e);
+        mla_engine_free(e);
+    }
+}
+
+static void assert_all_same(const result *got, const result *want) {
+    for (size_t i = 0; i < PROMPTS; i++) assert_same(&got[i], &want[i], requests[i].samples);
+}
+
+// Two threads, where all else in this test has one: they make no difference either.
+static void check_crowd(const mla_model *m, const result *alone) {
+    static result got[PROMPTS];
+    omp_set_num_threads(2);
+    mla_engine *e = engine_of(m, 200);
+    for (size_t i = 0; i < PROMPTS; i++) submit(e, &requests[i], i, got);
+    run(e);
+    assert_all_same(got, alone);
+    mla_engine_stats s = mla_engine_get_stats(e);
+    // The whole pages of what prompts 1, 2, 4, 5, 6 and 7 share. 1 and 5 are shared to their end
+    // and lack a page here: a prompt's last token is always computed.
+    assert_int_equal(s.cached_tokens, 128 + 128 + 64 + 64 + 192 + 256);
+    assert_int_equal(s.evicted_pages + s.preempted, 0);
+    // Once more, backwards: now every prompt is known.
+    clear(got, PROMPTS);
+    for (size_t i = PROMPTS; i-- > 0;) submit(e, &requests[i], i, got);
+    run(e);
+    assert_all_same(got, alone);
+    size_t known = 0;
+    for (size_t i = 0; i < PROMPTS; i++) known += (requests[i].n - 1) / PAGE * PAGE;
+    assert_int_equal(mla_engine_get_stats(e).cached_tokens - s.cached_tokens, known);
+    assert_no_page_is_lost(e);
+    mla_engine_free(e);
+    omp_set_num_threads(1);
+    clear(got, PROMPTS);
+}
+
+// Requests that come while others run.
+static void check_joining(const mla_model *m, const result *alone) {
+    static result got[PROMPTS];
+    mla_engine *e = engine_of(m, 200);
+    for (size_t i = 0; i < PROMPTS; i++) {
+        submit(e, &requests[(i * 3) % PROMPTS], (i * 3) % PROMPTS, got);
+        for (size_t k = 0; k < 5 * i; k++) step(e);
+    }
+    run(e);
+    assert_all_same(got, alone);
+    assert_no_page_is_lost(e);
+    mla_engine_free(e);
+    clear(got, PROMPTS);
+}
+
+// The smallest cache that every request fits alone, and some larger ones.
+static void check_pressure(const mla_model *m, const result *alone) {
+    static result got[PROMPTS];
+    uint64_t evicted = 0, preempted = 0;
+    for (size_t pages = 7; pages <= 19; pages += 6) {
+        mla_engine *e = engine_of(m, pages);
+        for (size_t i = 0; i < PROMPTS; i++) submit(e, &requests[i], i, got);
+        run(e);
+        assert_all_same(got, alone);
+        evicted += mla_engine_get_stats(e).evicted_pages;
+        preempted += mla_engine_get_stats(e).preempted;
+        assert_no_page_is_lost(e);
+        mla_engine_free(e);
+        clear(got, PROMPTS);
+    }
+    assert_true(evicted > 0 && preempted > 0);
+}
+
+static void a_sample_depends_on_its_request_alone(void **state) {
+    (void)state;
+    static result alone[PROMPTS];
+    for (int bf16 = 0; bf16 <= (mla_compute_best() == MLA_COMPUTE_BF16); bf16++) {
+        mla_model *m = formula_model(bf16 ? &qwen2_untied : &llama_tied,
+                                     bf16 ? MLA_COMPUTE_BF16 : MLA_COMPUTE_F32);
+        run_alone(m, alone);
+        check_crowd(m, alone);
+        check_joining(m, alone);
+        check_pressure(m, alone);
+        clear(alone, PROMPTS);
+        mla_model_free(m);
+    }
+}
+
+// Requests come, are cancelled and end in an order drawn by lot, in a cache that is too small; what
+// comes to its end is what it would be alone.
+static void nothing_is_lost_in_a_long_and_crowded_life(void **state) {
+    (void)state;
+    enum { LIFE = 40 };
+    static result alone[PROMPTS], got[LIFE];
+    mla_model *m = formula_model(&llama_untied, mla_compute_best());
+    run_alone(m, alone);
+    mla_engine *e = engine_of(m, 14);
+    mla_rng rng;
+    mla_rng_init(&rng, 3);
+    uint64_t handles[LIFE];
+    size_t which[LIFE], cancelled = 0, whole = 0;
+    for (size_t i = 0; i < LIFE; i++) {
+        which[i] = mla_rng_below(&rng, PROMPTS);
+        handles[i] = submit(e, &requests[which[i]], i, got);
+        for (uint64_t k = mla_rng_below(&rng, 40); k > 0; k--) step(e);
+        if (mla_rng_below(&rng, 3) == 0)
+            mla_engine_cancel(e, handles[i - mla_rng_below(&rng, i < 4 ? i + 1 : 4)]);
+        if (mla_rng_below(&rng, 9) == 0) mla_engine_forget(e);
+    }
+    run(e);
+    for (size_t i = 0; i < LIFE; i++) {
+        if (got[i].ended == requests[which[i]].samples) {
+            assert_same(&got[i], &alone[which[i]], requests[which[i]].samples);
+            whole++;
+        }
+    }
+    cancelled = mla_engine_get_stats(e).cancelled;
+    assert_true(cancelled > 5);
+    assert_int_equal(whole, LIFE - cancelled);
+    assert_no_page_is_lost(e);
+    mla_engine_free(e);
+    mla_model_free(m);
+    clear(got, LIFE);
+    clear(alone, PROMPTS);
+}
+
+static void change_weights(mla_model *m) {
+    float *q = mla_model_param(m, 2)->data;
+    for (size_t i = 0; i < 64; i++) q[i] += 0.3f;
+    mla_model_refresh(m);
+}
+
+static void new_weights_make_every_prefix_unknown(void **state) {
+    (void)state;
+    static result before[PROMPTS], after[PROMPTS], fresh[PROMPTS];
+    mla_model *m = formula_model(&llama_tied, mla_compute_best());
+    mla_engine *e = engine_of(m, 200);
+    submit(e, &requests[7], 7, before);
+    run(e);
+    change_weights(m);
+    submit(e, &requests[7], 7, after);
+    run(e);
+    assert_int_equal(mla_engine_get_stats(e).cached_tokens, 0);
+    mla_engine *other = engine_of(m, 200);
+    submit(other, &requests[7], 7, fresh);
+    run(other);
+    assert_same(&after[7], &fresh[7], requests[7].samples);
+    assert_true(memcmp(before[7].samples[0].logprobs, after[7].samples[0].logprobs,
+                       5 * sizeof(float)) != 0);
+    assert_no_page_is_lost(e);
+    mla_engine_free(other);
+    mla_engine_free(e);
+    mla_model_free(m);
+    clear(before, PROMPTS);
+    clear(after, PROMPTS);
+    clear(fresh, PROMPTS);
+}
+
+// Sequences in flight keep what they have and go on under the new weights: from there on they are
+// what a prompt of the same tokens gives.
+static void running_sequences_go_on_with_new_weights(void **state) {
+    (void)state;
+    static result got[PROMPTS], want[PROMPTS];
+    mla_model *m = formula_model(&qwen2_tied, mla_compute_best());
+    mla_engine *e = engine_of(m, 200);
+    mla_prompt_request r = requests[7];
+    r.temperature = 0;
+    r.samples = 1;
+    submit(e, &r, 0, got);
+    while (got[0].n_told[0] < 30) assert_int_equal(step(e), 1);
+    change_weights(m);
+    run(e);
+    assert_int_equal(got[0].ended, 1);
+    int32_t ids[400];
+    memcpy(ids, r.ids, r.n * sizeof *ids);
+    memcpy(ids + r.n, got[0].told[0], 30 * sizeof *ids);
+    mla_prompt_request rest = r;
+    rest.ids = ids;
+    rest.n = r.n + 30;
+    rest.max_new = r.max_new - 30;
+    mla_engine *other = engine_of(m, 200);
+    submit(other, &rest, 0, want);
+    run(other);
+    assert_int_equal(got[0].samples[0].n, want[0].samples[0].n + 30);
+    assert_memory_equal(got[0].samples[0].ids + 30, want[0].samples[0].ids,
+                        want[0].samples[0].n * sizeof *ids);
+    assert_memory_equal(got[0].samples[0].logprobs + 30, want[0].samples[0].logprobs,
+                        want[0].samples[0].n * sizeof(float));
+    assert_no_page_is_lost(e);
+    mla_engine_free(other);
+    mla_engine_free(e);
+    mla_model_free(m);
+    clear(got, PROMPTS);
+    clear(want, PROMPTS);
+}
+
+typedef struct chain { // a sink that cancels and submits
+    mla_engine *engine;
+    uint64_t handle;
+    int tokens, submitted, ends;
+} chain;
+
+static void cancel_at_third(void *ctx, size_t request, int k, int32_t id, float logprob) {
+    (void)request, (void)k, (void)id, (void)logprob;
+    chain *c = ctx;
+    if (++c->tokens == 3) mla_engine_cancel(c->engine, c->handle);
+}
+
+static void must_not_end(void *ctx, size_t request, int k, mla_sample *take) {
+    (void)ctx, (void)request, (void)k, (void)take;
+    fail_msg("a cancelled request came to an end");
+}
+
+static void submit_another(void *ctx, size_t request, int k, mla_sample *take) {
+    (void)request, (void)k;
+    chain *c = ctx;
+    mla_err err;
+    mla_sample_clear(take);
+    c->ends++;
+    if (c->submitted++ < 3)
+        assert_int_equal(mla_engine_submit(c->engine, &requests[3], 0, NULL, submit_another, c,
+                                           &c->handle, &err), 0);
+}
+
+static void sinks_may_cancel_and_submit(void **state) {
+    (void)state;
+    mla_model *m = formula_model(&llama_tied, MLA_COMPUTE_F32);
+    chain c = {.engine = engine_of(m, 100)};
+    mla_err err;
+    assert_int_equal(mla_engine_submit(c.engine, &requests[6], 0, cancel_at_third, must_not_end, &c,
+                                       &c.handle, &err), 0);
+    run(c.engine);
+    assert_int_equal(c.tokens, 3); // its three samples have a token each by then
+    assert_int_equal(mla_engine_get_stats(c.engine).cancelled, 1);
+    assert_no_page_is_lost(c.engine);
+    mla_prompt_request one = requests[3];
+    one.samples = 1;
+    assert_int_equal(
+        mla_engine_submit(c.engine, &one, 0, NULL, submit_another, &c, &c.handle, &err), 0);
+    run(c.engine);
+    assert_int_equal(c.ends, 1 + 3 * requests[3].samples);
+    assert_no_page_is_lost(c.engine);
+    mla_engine_free(c.engine);
+    mla_model_free(m);
+}
+
+static void cancelling_frees_pages(void **state) {
+    (void)state;
+    static result got[PROMPTS];
+    mla_model *m = formula_model(&llama_tied, MLA_COMPUTE_F32);
+    mla_engine *e = engine_of(m, 100);
+    uint64_t handles[PROMPTS];
+    for (size_t i = 0; i < PROMPTS; i++) handles[i] = submit(e, &requests[i], i, got);
+    for (int i = 0; i < 3; i++) step(e);
+    assert_true(mla_engine_get_stats(e).pages_used > 0 && mla_engine_get_stats(e).waiting > 0);
+    for (size_t i = 0; i < PROMPTS; i++) mla_engine_cancel(e, handles[i]);
+    mla_engine_cancel(e, handles[0]);
+    mla_engine_cancel(e, 123456);
+    assert_int_equal(mla_engine_get_stats(e).cancelled, PROMPTS);
+    assert_int_equal(step(e), 0);
+    assert_no_page_is_lost(e);
+    // An engine that is let go in the middle of its work.
+    for (size_t i = 0; i < PROMPTS; i++) submit(e, &requests[i], i, got);
+    for (int i = 0; i < 4; i++) step(e);
+    mla_engine_free(e);
+    mla_model_free(m);
+    clear(got, PROMPTS);
+}
+
+static void stop_tokens_end_a_sample(void **state) {
+    (void)state;
+    static result free_run[PROMPTS], got[PROMPTS];
+    mla_model *m = formula_model(&llama_tied, MLA_COMPUTE_F32);
+    mla_engine *e = engine_of(m, 100);
+    submit(e, &requests[1], 0, free_run);
+    run(e);
+    const mla_sample *all = &free_run[0].samples[0];
+    const int32_t stop[2] = {all->ids[9], END};
+    size_t first = 0;
+    while (all->ids[first] != stop[0]) first++;
+    mla_prompt_request r = requests[1];
+    r.stop = stop;
+    r.n_stop = 2;
+    r.samples = 1;
+    submit(e, &r, 0, got);
+    run(e);
+    assert_int_equal(got[0].samples[0].n, first + 1);
+    assert_true(got[0].samples[0].ended);
+    assert_memory_equal(got[0].samples[0].ids, all->ids, (first + 1) * sizeof *all->ids);
+    mla_engine_free(e);
+    mla_model_free(m);
+    clear(got, PROMPTS);
+    clear(free_run, PROMPTS);
+}
+
+static void impossible_requests_are_refused(void **state) {
+    (void)state;
+    mla_model *m = formula_model(&llama_tied, MLA_COMPUTE_F32);
+    mla_engine *e = engine_of(m, 5);
+    uint64_t handle;
+    mla_err err;
+    mla_prompt_request r = requests[3];
+    r.n = 0;
+    assert_int_equal(mla_engine_submit(e, &r, 0, NULL, NULL, NULL, &handle, &err), -1);
+    assert_non_null(strstr(err.text, "empty"));
+    r = requests[7];
+    r.max_new = 512;
+    assert_int_equal(mla_engine_submit(e, &r, 0, NULL, NULL, NULL, &handle, &err), -1);
+    assert_non_null(strstr(err.text, "context"));
+    r.max_new = 20;
+    assert_int_equal(mla_engine_submit(e, &r, 0, NULL, NULL, NULL, &handle, &err), -1);
+    assert_non_null(strstr(err.text, "KV cache"));
+    assert_int_equal(step(e), 0);
+    assert_int_equal(mla_engine_get_stats(e).requests, 0);
+    mla_engine_free(e);
+    mla_model_free(m);
+}
+
+// Log-probabilities are those of the training forward, at the temperature, whatever the cuts.
+static void logprobs_are_those_of_the_training_forward(void **state) {
+    (void)state;
+    static result got[PROMPTS];
+    mla_model *m = formula_model(&qwen2_tied, MLA_COMPUTE_F32);
+    mla_engine *e = engine_of(m, 200);
+    for (size_t i = 0; i < PROMPTS; i++) submit(e, &requests[i], i, got);
+    run(e);
+    mla_activations *acts = mla_activations_create(m);
+    for (size_t i = 0; i < PROMPTS; i++) {
+        if (requests[i].temperature <= 0) continue;
+        const mla_sample *s = &got[i].samples[0];
+        int32_t ids[512];
+        int rows[NEW_MAX], n = (int)requests[i].n;
+        float logprobs[NEW_MAX];
+        memcpy(ids, requests[i].ids, requests[i].n * sizeof *ids);
+        memcpy(ids + n, s->ids, s->n * sizeof *ids);
+        for (int k = 0; k < (int)s->n; k++) rows[k] = n - 1 + k;
+        const mla_segment all = {0, n + (int)s->n, -1};
+        const mla_token_batch batch = {ids, all.len, &all, 1};
+        const mla_head_rows at = {rows, s->ids, (int)s->n, requests[i].temperature};
+        mla_transformer_forward(m, &batch, acts, false);
+        mla_head_forward(m, acts, &at, logprobs, NULL);
+        assert_close("log-probabilities", s->logprobs, logprobs, s->n, 1e-5);
+    }
+    mla_activations_free(acts);
+    mla_engine_free(e);
+    mla_model_free(m);
+    clear(got, PROMPTS);
+}
+
+// ---- the tree ---------------------------------------------------------------------------------
+
+static void put(mla_kv *kv, const mla_model *m, mla__radix *tree, const int32_t *ids, int n) {
+    float hidden[64];
+    mla_err err;
+    int seq = mla_kv_open(kv, -1);
+    const mla_extend item = {seq, ids, n};
+    assert_int_equal(mla_transformer_extend(m, kv, &item, 1, hidden, &err), 0);
+    mla__radix_insert(tree, ids, (size_t)n, seq);
+    mla_kv_close(kv, seq);
+}
+
+static void the_least_recently_used_leaf_goes_first(void **state) {
+    (void)state;
+    mla_model *m = formula_model(&llama_tied, MLA_COMPUTE_F32);
+    mla_kv *kv = mla_kv_create(m, 1 << 24);
+    mla__radix *tree = mla__radix_create(kv);
+    int32_t a[4 * PAGE], b[4 * PAGE];
+    int pages[8];
+    for (int i = 0; i < 4 * PAGE; i++) a[i] = i % 50, b[i] = i < 2 * PAGE ? i % 50 : i % 40;
+    put(kv, m, tree, a, 3 * PAGE + 10);
+    put(kv, m, tree, b, 4 * PAGE);
+    assert_int_equal(mla_kv_pages_used(kv), 5); // two shared, one of a, two of b
+    assert_int_equal(mla__radix_evictable(tree), 5);
+    assert_int_equal(mla__radix_find(tree, b, 4 * PAGE - 1, pages), 3);
+    assert_int_equal(mla__radix_find(tree, a, 4 * PAGE, pages), 3);
+    // Who holds the third page of a holds the two before it too.
+    int seq = mla_kv_open_pages(kv, pages, 3);
+    assert_int_equal(mla__radix_evictable(tree), 2);
+    assert_true(mla__radix_evict(tree));
+    assert_int_equal(mla__radix_find(tree, b, 4 * PAGE, pages), 3);
+    assert_true(mla__radix_evict(tree));
+    assert_int_equal(mla__radix_find(tree, b, 4 * PAGE, pages), 2);
+    assert_false(mla__radix_evict(tree));
+    mla_kv_close(kv, seq);
+    assert_int_equal(mla__radix_evictable(tree), 3);
+    put(kv, m, tree, b, 4 * PAGE);
+    assert_int_equal(mla__radix_find(tree, a, 3 * PAGE, pages), 3);
+    assert_true(mla__radix_evict(tree)); // b was used longer ago
+    assert_int_equal(mla__radix_find(tree, b, 4 * PAGE, pages), 3);
+    assert_int_equal(mla__radix_find(tree, a, 4 * PAGE, pages), 3);
+    mla__radix_forget(tree);
+    assert_int_equal(mla_kv_pages_used(kv), 0);
+    assert_int_equal(mla__radix_find(tree, a, 4 * PAGE, pages), 0);
+    mla__radix_free(tree);
+    mla_kv_free(kv);
+    mla_model_free(m);
+}
+
+int main(void) {
+    make_requests();
+    omp_set_num_threads(1); // models this small only wait for their threads
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_sample_depends_on_its_request_alone),
+        cmocka_unit_test(nothing_is_lost_in_a_long_and_crowded_life),
+        cmocka_unit_test(new_weights_make_every_prefix_unknown),
+        cmocka_unit_test(running_sequences_go_on_with_new_weights),
+        cmocka_unit_test(sinks_may_cancel_and_submit),
+        cmocka_unit_test(cancelling_frees_pages),
+        cmocka_unit_test(stop_tokens_end_a_sample),
+        cmocka_unit_test(impossible_requests_are_refused),
+        cmocka_unit_test(logprobs_are_those_of_the_training_forward),
+        cmocka_unit_test(the_least_recently_used_leaf_goes_first),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
