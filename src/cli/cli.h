@@ -21,6 +21,8 @@ int mla_cmd_pipeline(int argc, char **argv);
 int mla_cmd_stage(int argc, char **argv);      // collect, sft, rl, eval, report
 int mla_cmd_env(int argc, char **argv);
 int mla_cmd_generate(int argc, char **argv);
+int mla_cmd_serve(int argc, char **argv);
+int mla_cmd_chat(int argc, char **argv);
 int mla_cmd_tasks(int argc, char **argv);
 int mla_cmd_completion(int argc, char **argv);
 
@@ -28,10 +30,12 @@ int mla_cmd_completion(int argc, char **argv);
 
 typedef struct mla_options {               // what any command may be given; NULL or 0: not given
     const char *home, *tasks, *config, *run, *python, *prompt;
+    const char *host;
     double temperature;
-    int max_new;
+    int max_new, queue, kv_mb;
+    int port;                              // -1: not given
     uint64_t seed;
-    bool json, quiet, check, force;
+    bool json, quiet, check, force, jsonl;
     char **rest;                           // operands
     int n_rest;
 } mla_options;
@@ -42,6 +46,8 @@ int mla_options_parse(mla_options *out, int argc, char **argv);
 // The folders: given, or the defaults. Callers free.
 char *mla_options_home(const mla_options *options);
 char *mla_options_tasks(const mla_options *options);
+// The file or folder of a model: a path as it is, a bare name among the fetched models.
+char *mla_options_model(const mla_options *options, const char *name);
 
 // Prints "mlagent: <message>" on standard error; returns MLA_EXIT_ERROR.
 int mla_fail(const mla_err *err);

@@ -32,8 +32,23 @@ const mla_command *mla_commands(size_t *n) {
          "  --python PATH    interpreter of the task Python\n"
          "  --json           print each step record as JSON\n"
          "  --check          try the sandbox and say what it gives, then end\n", mla_cmd_env},
-        {"generate", "generate MODEL [--prompt TEXT]",
+        {"serve", "serve MODEL", "serve a model by OpenAI's HTTP API, until Ctrl-C",
+         "  --host HOST      where to listen (default 127.0.0.1: this machine only)\n"
+         "  --port N         0 takes any free one (default 8080); the address is printed\n"
+         "  --queue N        requests that wait or run at a time; beyond: 429 (default 64)\n"
+         "  --kv-mb N        ceiling of the KV cache in MiB (default 1024)\n"
+         "  --seed N         of requests without one (default 1)\n"
+         "With MLAGENT_API_KEY in the environment, clients must send it as their bearer key.\n",
+         mla_cmd_serve},
+        {"chat", "chat MODEL", "talk with a model; /help lists commands",
+         "  --max-new N      tokens of a reply at most (default 256)\n"
+         "  --temperature T  0 is greedy (default 1)\n"
+         "  --seed N         (default 1)\n", mla_cmd_chat},
+        {"generate", "generate MODEL [--prompt TEXT | --jsonl]",
          "sample a reply; the prompt comes from --prompt or standard input",
+         "  --jsonl          read one JSON object a line, write one a line in the same order:\n"
+         "                   {\"prompt\": ...} or {\"messages\": [...]}, with id, n, max_new,\n"
+         "                   temperature, top_k, top_p, min_p, seed, stop as wanted\n"
          "  --max-new N      tokens at most (default 256)\n"
          "  --temperature T  0 is greedy (default 1)\n"
          "  --seed N         (default 1)\n"
@@ -59,7 +74,8 @@ int mla_cmd_completion(int argc, char **argv) {
     for (size_t i = 0; i < n; i++) printf("%s%s", i ? " " : "", commands[i].name);
     printf("\" -- \"$word\"))\n  elif [[ \"$word\" == -* ]]; then\n"
            "    COMPREPLY=($(compgen -W \"--help --home --tasks --config --run --python --prompt "
-           "--temperature --max-new --seed --json --quiet --check --force\" -- \"$word\"))\n"
+           "--temperature --max-new --seed --json --quiet --check --force --host "
+           "--port --queue --kv-mb --jsonl\" -- \"$word\"))\n"
            "  else\n    COMPREPLY=($(compgen -f -- \"$word\"))\n  fi\n}\n"
            "complete -F _mlagent mlagent\n");
     return MLA_EXIT_OK;

@@ -10,7 +10,7 @@
 #include "cli/cli.h"
 
 enum { HOME = 256, TASKS, CONFIG, RUN, PYTHON, PROMPT, TEMPERATURE, MAX_NEW, SEED, JSON, QUIET,
-       CHECK, FORCE };
+       CHECK, FORCE, HOST, PORT, QUEUE, KV_MB, JSONL };
 
 static const struct option long_options[] = {{"help", no_argument, NULL, 'h'},
                                              {"home", required_argument, NULL, HOME},
@@ -26,6 +26,11 @@ static const struct option long_options[] = {{"help", no_argument, NULL, 'h'},
                                              {"quiet", no_argument, NULL, QUIET},
                                              {"check", no_argument, NULL, CHECK},
                                              {"force", no_argument, NULL, FORCE},
+                                             {"host", required_argument, NULL, HOST},
+                                             {"port", required_argument, NULL, PORT},
+                                             {"queue", required_argument, NULL, QUEUE},
+                                             {"kv-mb", required_argument, NULL, KV_MB},
+                                             {"jsonl", no_argument, NULL, JSONL},
                                              {NULL, 0, NULL, 0}};
 
 static int bad_number(const char *option, const char *text) {
@@ -42,6 +47,14 @@ static int read_number(const char *option, const char *text, double lo, double h
     return 0;
 }
 
+static int read_int(const char *option, const char *text, int lo, int hi, int *out) {
+    double value;
+    int rc = read_number(option, text, lo, hi, &value);
+    if (rc == 0 && value != (int)value) rc = bad_number(option, text);
+    if (rc == 0) *out = (int)value;
+    return rc;
+}
+
 static int take(mla_options *out, int option) {
     double value;
     int rc = 0;
@@ -56,6 +69,11 @@ static int take(mla_options *out, int option) {
     case QUIET: out->quiet = true; break;
     case CHECK: out->check = true; break;
     case FORCE: out->force = true; break;
+    case HOST: out->host = optarg; break;
+    case JSONL: out->jsonl = true; break;
+    case PORT: rc = read_int("--port", optarg, 0, 65535, &out->port); break;
+    case QUEUE: rc = read_int("--queue", optarg, 1, 10000, &out->queue); break;
+    case KV_MB: rc = read_int("--kv-mb", optarg, 1, 1 << 20, &out->kv_mb); break;
     case TEMPERATURE:
         rc = read_number("--temperature", optarg, 0, 10, &out->temperature);
         break;
@@ -88,7 +106,7 @@ static void print_help(const char *name) {
 }
 
 int mla_options_parse(mla_options *out, int argc, char **argv) {
-    *out = (mla_options){.temperature = 1.0, .max_new = 256, .seed = 1};
+    *out = (mla_options){.temperature = 1.0, .max_new = 256, .seed = 1, .port = -1};
     optind = 1;
     for (int option; (option = getopt_long(argc, argv, "h", long_options, NULL)) != -1;) {
         if (option == 'h') {
@@ -109,6 +127,13 @@ int mla_options_parse(mla_options *out, int argc, char **argv) {
 
 char *mla_options_home(const mla_options *options) {
     return options->home ? mla_strdup(options->home) : mla_home();
+}
+
+char *mla_options_model(const mla_options *options, const char *name) {
+    if (strchr(name, '/') || mla_fs_exists(name)) return mla_strdup(name);
+    char *home = mla_options_home(options), *path = mla_format("%s/models/%s.gguf", home, name);
+    free(home);
+    return path;
 }
 
 char *mla_options_tasks(const mla_options *options) {

@@ -1,0 +1,41 @@
+// Fuzzes the reader of request bodies, as every kind of request. What is accepted is within its
+// bounds; whatever is refused says why and which status it has. libFuzzer, by `make fuzz`.
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "serve/request.h"
+
+static void check_accepted(const mla_ask *ask) {
+    size_t samples = mla_ask_prompts(ask) * (size_t)ask->n;
+    MLA_ASSERT(ask->n >= 1 && ask->max_new >= 0 && ask->n_stop <= MLA_ASK_STOPS);
+    MLA_ASSERT(ask->n_inputs <= MLA_ASK_INPUTS);
+    MLA_ASSERT(ask->kind == MLA_ASK_EMBEDDING || (samples >= 1 && samples <= MLA_ASK_SAMPLES));
+    MLA_ASSERT(ask->temperature >= 0 && ask->temperature <= 10);
+    MLA_ASSERT(ask->top_p > 0 && ask->top_p <= 1 && ask->min_p >= 0 && ask->min_p <= 1);
+    MLA_ASSERT(ask->top_k >= 0 && ask->top_logprobs >= 0 && ask->top_logprobs <= 20);
+    for (size_t i = 0; i < ask->n_stop; i++) MLA_ASSERT(ask->stop[i][0]);
+    for (size_t i = 0; i < ask->n_messages; i++) {
+        MLA_ASSERT(ask->messages[i].role && ask->messages[i].text);
+    }
+    MLA_ASSERT(!ask->messages != !ask->inputs);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    static const mla_ask_kind kinds[] = {MLA_ASK_CHAT, MLA_ASK_COMPLETION, MLA_ASK_EMBEDDING,
+                                         MLA_ASK_LINE};
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        mla_ask ask;
+        mla_fault fault = {0};
+        if (mla_ask_read(&ask, kinds[i], (const char *)data, size, &fault) == 0) {
+            check_accepted(&ask);
+        } else {
+            MLA_ASSERT(fault.status == 400 && fault.message[0] && fault.type && fault.code);
+        }
+        mla_ask_clear(&ask);
+    }
+    return 0;
+}

@@ -1,0 +1,282 @@
+#!/usr/bin/env python3
+"""Proves `mlagent serve` against the real `openai` client and curl.
+
+    python tools/check_serve.py [--program build/mlagent] [--model MODEL]
+
+Needs the Python package `openai` and the program curl. Starts the service on a free port of this
+machine, checks it, stops it with Ctrl-C while a stream runs. Each check is one line; the exit status
+is 1 when one fails.
+"""
+import argparse
+import base64
+import json
+import os
+import re
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import time
+
+import openai
+
+KEY = "a-key-for-the-check"
+MESSAGES = [{"role": "system", "content": "You answer in one short sentence."},
+            {"role": "user", "content": "What is a decision tree?"}]
+
+
+class Service:
+    def __init__(self, program, model, *options, key=KEY):
+        env = dict(os.environ, MLAGENT_API_KEY=key)
+        self.process = subprocess.Popen([program, "serve", model, "--port", "0", *options], env=env,
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        line = self.process.stdout.readline()
+        found = re.match(r"serving (\S+) at (http://127\.0\.0\.1:\d+)/v1$", line.strip())
+        if not found:
+            sys.exit(f"the service did not start: {line}{self.process.stderr.read()}")
+        self.model, self.url = found.groups()
+        self.key = key
+
+    def client(self, key=None):
+        return openai.OpenAI(base_url=self.url + "/v1", api_key=key or self.key, max_retries=0)
+
+    def curl(self, path, *options, key=True):
+        head = ["-H", f"Authorization: Bearer {self.key}"] if key else []
+        out = subprocess.run(["curl", "-sS", "-w", "\n%{http_code}", *head, *options,
+                              self.url + path], capture_output=True, text=True)
+        body, _, status = out.stdout.rpartition("\n")
+        return int(status), body
+
+    def metric(self, name):
+        for line in self.curl("/metrics")[1].split("\n"):
+            if line.startswith(name + " "):
+                return float(line.split()[-1])
+        return 0.0
+
+
+class Checks:
+    def __init__(self):
+        self.failed = self.passed = 0
+
+    def check(self, what, good, shown=""):
+        self.passed += bool(good)
+        self.failed += not good
+        print(f"{'ok    ' if good else 'FAILED'}  {what}{':  ' if shown else ''}{shown}", flush=True)
+
+    def raises(self, what, kind, call, code=None):
+        try:
+            call()
+        except openai.APIStatusError as e:
+            good = isinstance(e, kind) and (code is None or e.code == code)
+            self.check(what, good, f"{type(e).__name__} {e.status_code} {e.code}: "
+                                   f"{(e.body or {}).get('message', '')}")
+        else:
+            self.check(what, False, "no error")
+
+
+def chat(service, client, **more):
+    more = {"messages": MESSAGES, "max_tokens": 40, "seed": 7, "temperature": 0.8, **more}
+    return client.chat.completions.create(model=service.model, **more)
+
+
+def check_chat(c, service, client):
+    reply = chat(service, client, logprobs=True, top_logprobs=1)
+    choice = reply.choices[0]
+    c.check("chat", choice.message.content and choice.finish_reason in ("stop", "length"),
+            repr(choice.message.content))
+    c.check("usage", reply.usage.total_tokens ==
+            reply.usage.prompt_tokens + reply.usage.completion_tokens, str(reply.usage.total_tokens))
+    tokens = choice.logprobs.content
+    c.check("log-probabilities", "".join(t.token for t in tokens) == choice.message.content and
+            all(t.logprob <= 0 for t in tokens), f"{len(tokens)} tokens")
+    again = chat(service, client)
+    c.check("the same seed says the same", again.choices[0].message.content ==
+            choice.message.content)
+    several = chat(service, client, n=3, max_completion_tokens=16)
+    texts = [x.message.content for x in several.choices]
+    c.check("n = 3 gives three", [x.index for x in several.choices] == [0, 1, 2] and
+            len(set(texts)) == 3 and texts[0] == choice.message.content[:len(texts[0])])
+
+
+def check_stream(c, service, client):
+    whole = chat(service, client)
+    pieces = list(chat(service, client, stream=True, stream_options={"include_usage": True}))
+    text = "".join(p.choices[0].delta.content or "" for p in pieces if p.choices)
+    ends = [p.choices[0].finish_reason for p in pieces if p.choices and p.choices[0].finish_reason]
+    c.check("a stream says the same", text == whole.choices[0].message.content,
+            f"{len(pieces)} pieces")
+    c.check("a stream ends", ends == [whole.choices[0].finish_reason] and
+            pieces[-1].usage.completion_tokens == whole.usage.completion_tokens, str(ends))
+    stop = text[len(text) // 2:len(text) // 2 + 4]
+    pieces = list(chat(service, client, stream=True, stop=[stop]))
+    cut = "".join(p.choices[0].delta.content or "" for p in pieces)
+    c.check("a stop string is never shown", cut == text[:text.index(stop)], repr(stop))
+    emoji = list(chat(service, client, stream=True, temperature=0, messages=[
+        {"role": "user", "content": "Repeat exactly: \U0001F999 caf\u00e9 \u4eba\u5de5"}]))
+    shown = "".join(p.choices[0].delta.content or "" for p in emoji)
+    c.check("a stream has whole characters", "\ufffd" not in shown, repr(shown))
+
+
+def check_completions(c, service, client):
+    reply = client.completions.create(model=service.model, prompt=["import numpy as", "def add(a, b):"],
+                                      max_tokens=12, temperature=0, logprobs=1)
+    for choice, wanted in zip(reply.choices, (" np", "b")):
+        c.check("completion", wanted in choice.text and
+                "".join(choice.logprobs.tokens) == choice.text, repr(choice.text))
+    stream = client.completions.create(model=service.model, prompt="import numpy as", max_tokens=12,
+                                       temperature=0, stream=True)
+    text = "".join(p.choices[0].text for p in stream)
+    c.check("completion as a stream", text == reply.choices[0].text)
+
+
+def check_embeddings(c, service, client):
+    texts = ["Use more trees in the forest.", "Use fewer trees in the forest.", "The soup is cold."]
+    coded = client.embeddings.create(model=service.model, input=texts)     # the client asks base64
+    plain = client.embeddings.create(model=service.model, input=texts, encoding_format="float")
+    raw = client.embeddings.with_raw_response.create(model=service.model, input=texts[0],
+                                                     encoding_format="base64")
+    data = base64.b64decode(json.loads(raw.text)["data"][0]["embedding"])
+    vectors = [d.embedding for d in plain.data]
+    dot = [[sum(a * b for a, b in zip(u, v)) for v in vectors] for u in vectors]
+    c.check("embeddings have length 1", all(abs(dot[i][i] - 1) < 1e-4 for i in range(3)),
+            f"{len(vectors[0])} dimensions")
+    c.check("embeddings follow meaning", dot[0][1] > dot[0][2], f"{dot[0][1]:.3f} > {dot[0][2]:.3f}")
+    c.check("base64 and numbers agree", all(
+        abs(a - b) < 1e-6 for x, y in zip(coded.data, plain.data)
+        for a, b in zip(x.embedding, y.embedding)) and
+        list(struct.unpack(f"<{len(data) // 4}f", data))[:3] ==
+        [struct.unpack("<f", struct.pack("<f", v))[0] for v in vectors[0][:3]])
+
+
+def check_models(c, service, client):
+    names = [m.id for m in client.models.list()]
+    c.check("models", names == [service.model] and
+            client.models.retrieve(service.model).id == service.model, str(names))
+
+
+def check_errors(c, service, client):
+    bad, missing = openai.BadRequestError, openai.NotFoundError
+    c.raises("unknown model", missing, lambda: client.chat.completions.create(
+        model="gpt-none", messages=MESSAGES), "model_not_found")
+    c.raises("unknown model, retrieved", missing, lambda: client.models.retrieve("gpt-none"),
+             "model_not_found")
+    c.raises("unknown role", bad, lambda: chat(service, client, messages=[
+        {"role": "wizard", "content": "x"}]), "invalid_value")
+    c.raises("wrong type", bad, lambda: chat(service, client, temperature="hot"), "invalid_type")
+    c.raises("context exceeded", bad, lambda: chat(service, client, max_tokens=1000000),
+             "context_length_exceeded")
+    c.raises("a long prompt", bad, lambda: chat(service, client, messages=[
+        {"role": "user", "content": "word " * 20000}]), "context_length_exceeded")
+    c.raises("tools are refused", bad, lambda: chat(service, client, tools=[
+        {"type": "function", "function": {"name": "f"}}]), "unsupported_parameter")
+    c.raises("wrong key", openai.AuthenticationError,
+             lambda: service.client("another").models.list(), "invalid_api_key")
+
+
+def check_curl(c, service):
+    post = ("-H", "Content-Type: application/json", "-d")
+    body = json.dumps({"model": service.model, "messages": MESSAGES, "max_tokens": 8})
+    c.check("curl: health without a key", service.curl("/health", key=False)[0] == 200)
+    c.check("curl: no key", service.curl("/v1/models", key=False)[0] == 401)
+    c.check("curl: bad JSON", service.curl("/v1/chat/completions", *post, "{")[0] == 400)
+    c.check("curl: missing messages", service.curl("/v1/chat/completions", *post,
+            json.dumps({"model": service.model}))[0] == 400)
+    c.check("curl: unknown path", service.curl("/v1/chats")[0] == 404)
+    c.check("curl: wrong method", service.curl("/v1/chat/completions")[0] == 405)
+    status, text = service.curl("/v1/chat/completions", *post, body)
+    c.check("curl: chat", status == 200 and json.loads(text)["choices"], text[:60] + "...")
+    status, text = service.curl("/v1/chat/completions", "-N", *post,
+                                json.dumps({**json.loads(body), "stream": True}))
+    c.check("curl: stream", status == 200 and text.rstrip().endswith("data: [DONE]"))
+    huge = subprocess.run(["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "-H",
+                           f"Authorization: Bearer {service.key}", "--data-binary", "@-",
+                           service.url + "/v1/chat/completions"], input=b" " * (5 << 20),
+                          capture_output=True)
+    c.check("curl: a body above the ceiling", huge.stdout == b"413", huge.stdout.decode())
+
+
+def check_hang_up(c, service):
+    before, tokens = service.metric("mlagent_engine_cancelled_total"), service.metric("mlagent_new_tokens_total")
+    body = json.dumps({"model": service.model, "prompt": "Once", "max_tokens": 1500,
+                       "temperature": 1.5})
+    subprocess.run(["curl", "-s", "--max-time", "1", "-H", f"Authorization: Bearer {service.key}",
+                    "-d", body, service.url + "/v1/completions"], capture_output=True)
+    deadline = time.time() + 20
+    while service.metric("mlagent_requests_live") and time.time() < deadline:
+        time.sleep(0.02)
+    sampled = service.metric("mlagent_new_tokens_total") - tokens
+    c.check("who hangs up is cancelled", service.metric("mlagent_engine_cancelled_total") == before + 1
+            and sampled < 1500, f"after {sampled:.0f} of 1500 tokens")
+
+
+def check_many(c, service, client):
+    def ask(i, out):
+        out[i] = chat(service, client, seed=i, messages=[
+            {"role": "user", "content": f"Tell me about the number {i}."}]).choices[0].message.content
+
+    together, alone = {}, {}
+    threads = [threading.Thread(target=ask, args=(i, together)) for i in range(16)]
+    began = time.time()
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    fast = time.time() - began
+    began = time.time()
+    for i in range(16):
+        ask(i, alone)
+    slow = time.time() - began
+    c.check("16 clients at once are answered as if alone", together == alone,
+            f"{fast:.1f} s together, {slow:.1f} s one after another")
+
+
+def check_full(c, program, model):
+    service = Service(program, model, "--queue", "1")
+    client = service.client()
+    stream = chat(service, client, stream=True, max_tokens=1000, temperature=1.5)
+    next(iter(stream))
+    try:
+        chat(service, client)
+        c.check("a full queue refuses", False)
+    except openai.RateLimitError as e:
+        c.check("a full queue refuses", e.response.headers["retry-after"] == "1",
+                f"{e.status_code} {e.code}, Retry-After 1")
+    stream.close()
+    service.process.send_signal(signal.SIGINT)
+    c.check("it stops", service.process.wait(60) == 0)
+
+
+def check_stop(c, service, client):
+    stream = chat(service, client, stream=True, max_tokens=200)
+    pieces = [next(iter(stream))]
+    service.process.send_signal(signal.SIGINT)
+    pieces += list(stream)
+    ended = [p.choices[0].finish_reason for p in pieces if p.choices[0].finish_reason]
+    c.check("Ctrl-C lets a stream finish", len(ended) == 1, f"{len(pieces)} pieces, {ended}")
+    status = service.process.wait(60)
+    c.check("and the program ends with status 0", status == 0, str(status))
+
+
+def main():
+    here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--program", default=os.path.join(here, "build/mlagent"))
+    parser.add_argument("--model", default="smollm2-135m-instruct")
+    options = parser.parse_args()
+    c = Checks()
+    service = Service(options.program, options.model)
+    client = service.client()
+    print(f"openai {openai.__version__}, {service.model} at {service.url}")
+    for check in (check_chat, check_stream, check_completions, check_embeddings, check_models,
+                  check_errors, check_many):
+        check(c, service, client)
+    check_curl(c, service)
+    check_hang_up(c, service)
+    check_full(c, options.program, options.model)
+    check_stop(c, service, client)
+    print(f"{c.passed} passed, {c.failed} failed")
+    sys.exit(1 if c.failed else 0)
+
+
+main()
