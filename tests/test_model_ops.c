@@ -8,7 +8,7 @@ static size_t kernel_tables(const mla__kernels *out[4]) {
     out[n++] = &mla__kernels_portable;
 #if defined(__x86_64__)
     if (best != &mla__kernels_portable) out[n++] = &mla__kernels_avx2;
-    if (best->tile_bf16) out[n++] = &mla__kernels_avx512;
+    if (mla_compute_best() == MLA_COMPUTE_BF16) out[n++] = &mla__kernels_avx512;
     if (best == &mla__kernels_avx512_bf16) out[n++] = best;
 #endif
     return n;

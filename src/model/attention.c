@@ -30,7 +30,7 @@ static int block_tokens(int group) {
 
 static shape shape_of(const mla_model *model) {
     const mla_model_config *c = &model->config;
-    shape s = {.k = model->kernels, .pairs = model->options.compute == MLA_COMPUTE_BF16};
+    shape s = {.k = model->kernels, .pairs = mla__is_half(model->options.compute)};
     s.heads = c->heads;
     s.kv_heads = c->kv_heads;
     s.group = c->heads / c->kv_heads;

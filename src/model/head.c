@@ -78,7 +78,7 @@ static void row_backward(const mla_model *m, float *row, int32_t target, float i
     m->kernels->lse(row, vocab, inv_t, &lse, &mean);
     m->kernels->lse_back(row, vocab, inv_t, lse, lse - mean, d_logprob, d_entropy);
     row[target] += d_logprob * inv_t;
-    if (m->options.compute == MLA_COMPUTE_BF16)
+    if (mla__is_half(m->options.compute))
         m->kernels->to_bf16(row, out, vocab);
     else
         memcpy(out, row, vocab * sizeof *row);

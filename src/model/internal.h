@@ -1,8 +1,9 @@
 // What the files of this room share: weights packed for oneDNN, pages of keys and values, the
 // attention over them, and the model's own structure. Nothing here is for other rooms.
 //
-// "Compute type" below is bf16 or float, by the model's mla_compute. Rows of a batch are stored in
-// buffers rounded up to MLA__ROWS, because products run over whole blocks of rows.
+// "Compute type" below is bf16 or float, by the model's mla_compute (where weights are int8: bf16).
+// Rows of a batch are stored in buffers rounded up to MLA__ROWS, because products run over whole
+// blocks of rows.
 #ifndef MLA_MODEL_INTERNAL_H
 #define MLA_MODEL_INTERNAL_H
 
@@ -18,11 +19,16 @@ static inline size_t mla__round_up(size_t n, size_t to) {
     return (n + to - 1) / to * to;
 }
 
-static inline size_t mla__element(mla_compute compute) {
-    return compute == MLA_COMPUTE_BF16 ? sizeof(mla__bf16) : sizeof(float);
+// Whether the compute type is bf16.
+static inline bool mla__is_half(mla_compute compute) {
+    return compute != MLA_COMPUTE_F32;
 }
 
-// ---- gemm.c: matrix products -----------------------------------------------------------------
+static inline size_t mla__element(mla_compute compute) {
+    return mla__is_half(compute) ? sizeof(mla__bf16) : sizeof(float);
+}
+
+// ---- gemm.c, gemm_int8.c: matrix products ----------------------------------------------------
 
 typedef struct mla__gemm mla__gemm;     // oneDNN's engine and its primitives, by shape
 typedef struct mla__packed mla__packed; // one weight in oneDNN's layout for y = x w^T
@@ -32,9 +38,13 @@ void mla__gemm_free(mla__gemm *gemm);
 // Memory that is good until the next call.
 void *mla__gemm_scratch(mla__gemm *gemm, size_t bytes);
 mla__packed *mla__packed_create(mla__gemm *gemm, int out, int in);
-void mla__packed_fill(mla__gemm *gemm, mla__packed *packed, const void *w /* [out, in] */);
+// w [out, in] in the compute type, floats for int8.
+void mla__packed_fill(mla__gemm *gemm, mla__packed *packed, const void *w);
 mla__packed *mla__packed_copy(mla__gemm *gemm, const mla__packed *packed);
 void mla__packed_free(mla__packed *packed);
+// Whether single rows of w can be had back, and one of them: x [in].
+bool mla__packed_has_rows(const mla__packed *packed);
+void mla__packed_row(const mla__packed *packed, int row, float *x);
 
 // y [n, out] = x [n, in] w^T. A row's bits do not depend on n nor on where in x it stands. Rows of
 // x and y up to the next multiple of MLA__ROWS are read and written.
@@ -163,7 +173,8 @@ void mla__attention_backward(const mla__attention *a, const int *token, const vo
 typedef struct mla__linear { // y = x w^T, w [out, in]; several of the file's tensors in one
     int out, in;
     mla__packed *packed; // NULL for an embedding that is not the head
-    void *plain;         // [out, in] compute type; NULL when neither training nor embedding
+    void *plain;         // [out, in] compute type; NULL when neither training nor an embedding
+                         // whose rows `packed` does not have
     bool owns_plain;
     float *master, *grad; // [out, in] or NULL
 } mla__linear;

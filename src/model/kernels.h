@@ -24,6 +24,26 @@ typedef struct mla__tile {
     bool add;
 } mla__tile;
 
+#define MLA__PANEL 64 // output channels whose int8 weights lie together
+
+// c [rows, PANEL] = a [rows, k] b [k, PANEL] in whole numbers, exact in every table.
+typedef struct mla__tile_s8 {
+    const uint8_t *a; // [rows, k] as quantise writes them
+    const int8_t *b;  // [k / 4, PANEL, 4], within -127 .. 127
+    int32_t *c;       // [rows, PANEL]
+    int rows, k;      // k % 4 == 0
+} mla__tile_s8;
+
+// y [n] = (c - offset) * (scale * by), as floats or bf16.
+typedef struct mla__rescale {
+    const int32_t *c, *offset; // [n rounded up to 16]
+    const float *scale;        // [n rounded up to 16]
+    float by;
+    void *y;
+    bool half;
+    size_t n;
+} mla__rescale;
+
 // One page of scores in a running softmax.
 typedef struct mla__softmax {
     float *s;         // [rows, PAGE]: scores in, exp(score * scale - max) out
@@ -51,7 +71,16 @@ typedef struct mla__adam {
 typedef struct mla__kernels {
     const char *name;
     void (*tile_f32)(const mla__tile *t);
-    void (*tile_bf16)(const mla__tile *t); // NULL without AVX-512
+    void (*tile_bf16)(const mla__tile *t);
+    // The same with the sums that AMX tiles make: over 32 elements the even and the odd ones apart,
+    // both from zero, then both added to c. k % 16 == 0, cols % 64 == 0, no scale. May be NULL.
+    void (*tile_bf16_amx)(const mla__tile *t);
+    void (*tile_s8)(const mla__tile_s8 *t);
+    int s8_bias; // what quantise adds to its whole numbers, for instructions that want them unsigned
+    // a [n] = x / scale to the nearest, within -127 .. 127, plus the bias; returns the scale, which
+    // is not finite if x is not.
+    float (*quantise)(const mla__bf16 *x, size_t n, uint8_t *a);
+    void (*rescale)(const mla__rescale *r);
     void (*softmax)(const mla__softmax *s);
     void (*prob_grad)(const mla__prob_grad *p);
     void (*to_bf16)(const float *x, mla__bf16 *y, size_t n);
@@ -79,6 +108,6 @@ typedef struct mla__kernels {
 
 const mla__kernels *mla__kernels_best(void);
 extern const mla__kernels mla__kernels_portable, mla__kernels_avx2, mla__kernels_avx512,
-    mla__kernels_avx512_bf16;
+    mla__kernels_avx512_vnni, mla__kernels_avx512_bf16;
 
 #endif

@@ -1,5 +1,5 @@
-// The hot loops for AVX-512 without its bf16 instructions: a pair of bf16 is multiplied as two
-// floats.
+// The hot loops for AVX-512 without its bf16 and VNNI instructions: a pair of bf16 is multiplied as
+// two floats.
 #include "model/kernels.h"
 
 #if defined(__x86_64__)
@@ -11,8 +11,17 @@
 #define VMAX(a, b) ((vf)_mm512_max_ps((__m512)(a), (__m512)(b)))
 #define VMIN(a, b) ((vf)_mm512_min_ps((__m512)(a), (__m512)(b)))
 #define VSQRT(a) ((vf)_mm512_sqrt_ps((__m512)(a)))
-#define PAIR_MADD(acc, a, b)                                                                       \
-    MADD((vf)((a) << 16), (vf)((b) << 16), MADD((vf)((a)&0xFFFF0000u), (vf)((b)&0xFFFF0000u), acc))
+// Products of magnitudes with weights that take the other sign: no pair of them passes 2^15.
+#define DOT4(acc, a, b)                                                                            \
+    ((vi)_mm512_add_epi32(                                                                         \
+        (__m512i)(acc),                                                                            \
+        _mm512_madd_epi16(                                                                         \
+            _mm512_maddubs_epi16(                                                                  \
+                _mm512_abs_epi8((__m512i)(a)),                                                     \
+                _mm512_mask_sub_epi8((__m512i)(b), _mm512_movepi8_mask((__m512i)(a)),              \
+                                     _mm512_setzero_si512(), (__m512i)(b))),                       \
+            _mm512_set1_epi16(1))))
+#define S8_BIAS 0
 #define ROWS_MAX 6
 #define NV_WIDE 4
 #define NV_NARROW 1

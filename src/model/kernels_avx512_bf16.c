@@ -1,16 +1,23 @@
-// The hot loops for AVX-512 with bf16 dot products.
+// The hot loops for AVX-512 with dot products of bf16 and of bytes: every processor that has the
+// former has the latter.
 #include "model/kernels.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-#define KERNEL __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx2,fma")))
+#define KERNEL                                                                                     \
+    __attribute__((                                                                                \
+        target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512bf16,avx2,fma")))
 #define VW 16
 #define MADD(a, b, c) ((vf)_mm512_fmadd_ps((__m512)(a), (__m512)(b), (__m512)(c)))
 #define VMAX(a, b) ((vf)_mm512_max_ps((__m512)(a), (__m512)(b)))
 #define VMIN(a, b) ((vf)_mm512_min_ps((__m512)(a), (__m512)(b)))
 #define VSQRT(a) ((vf)_mm512_sqrt_ps((__m512)(a)))
 #define PAIR_MADD(acc, a, b) ((vf)_mm512_dpbf16_ps((__m512)(acc), (__m512bh)(a), (__m512bh)(b)))
+#define DOT4(acc, a, b)                                                                            \
+    ((vi)_mm512_dpbusd_epi32((__m512i)(acc), (__m512i)(a), (__m512i)(b)))
+#define S8_BIAS 128
+#define AMX_SUMS
 #define ROWS_MAX 6
 #define NV_WIDE 4
 #define NV_NARROW 1

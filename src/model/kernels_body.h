@@ -2,6 +2,8 @@
 // of which has defined for its instruction set:
 //   KERNEL (a target attribute), VW, MADD(a, b, c) = a * b + c, VMAX, VMIN, VSQRT, TABLE and
 //   TABLE_NAME, ROWS_MAX, NV_WIDE, NV_NARROW (the block of registers of the tile product), and,
+//   where the instruction set has them, PAIR_MADD (products of two bf16), DOT4 with S8_BIAS
+//   (products of four bytes) and AMX_SUMS.
 // A vector's tail goes through the same vector code on a zero-padded copy, so that a result does
 // not depend on where in a row an element stands. Sums are taken in a fixed order.
 #include <math.h>
@@ -88,14 +90,14 @@ KI vf exp_of(vf x) {
 
 // ---- tile products ---------------------------------------------------------------------------
 
-#ifdef PAIR_MADD
-#define LANE_MADD(pairs, acc, a, b) ((pairs) ? PAIR_MADD(acc, a, b) : MADD((vf)(a), (vf)(b), acc))
-#else
-#define LANE_MADD(pairs, acc, a, b) MADD((vf)(a), (vf)(b), acc)
+#define LOWER(x) ((vf)((x) << 16)) // the bf16 elements of a lane as floats
+#define UPPER(x) ((vf)((x)&0xFFFF0000u))
+#ifndef PAIR_MADD
+#define PAIR_MADD(acc, a, b) MADD(LOWER(a), LOWER(b), MADD(UPPER(a), UPPER(b), acc))
 #endif
+#define LANE_MADD(pairs, acc, a, b) ((pairs) ? PAIR_MADD(acc, a, b) : MADD((vf)(a), (vf)(b), acc))
 
 KI void tile_block(const mla__tile *t, int row, int col, bool pairs, const int nr, const int nv) {
-    (void)pairs;
     const uint32_t *a = (const uint32_t *)t->a + (size_t)row * (size_t)t->lda;
     const uint32_t *b = (const uint32_t *)t->b + col;
     float *c = t->c + (size_t)row * (size_t)t->ldc + col;
@@ -153,9 +155,53 @@ KERNEL static void tile_f32(const mla__tile *t) {
     tile_any(t, false);
 }
 
-#ifdef PAIR_MADD
 KERNEL static void tile_bf16(const mla__tile *t) {
     tile_any(t, true);
+}
+
+#ifdef AMX_SUMS
+KI void amx_step(const uint32_t *a, const uint32_t *b, size_t lda, vf even[3][4], vf odd[3][4],
+                 const int nr) {
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; v++) {
+        vu bv;
+        memcpy(&bv, b + v * VW, sizeof bv);
+#pragma GCC unroll 3
+        for (int r = 0; r < nr; r++) {
+            vu av = a[(size_t)r * lda] - (vu){0};
+            even[r][v] = MADD(LOWER(av), LOWER(bv), even[r][v]);
+            odd[r][v] = MADD(UPPER(av), UPPER(bv), odd[r][v]);
+        }
+    }
+}
+
+KI void amx_block(const mla__tile *t, int row, int col, const int nr) {
+    const uint32_t *a = (const uint32_t *)t->a + (size_t)row * (size_t)t->lda;
+    const uint32_t *b = (const uint32_t *)t->b + col;
+    float *c = t->c + (size_t)row * (size_t)t->ldc + col;
+    const size_t lda = (size_t)t->lda, ldb = (size_t)t->ldb, ldc = (size_t)t->ldc;
+    for (int k = 0; k < t->k; k += 16) {
+        vf even[3][4] = {0}, odd[3][4] = {0};
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; i++, a++, b += ldb) amx_step(a, b, lda, even, odd, nr);
+#pragma GCC unroll 3
+        for (int r = 0; r < nr; r++)
+#pragma GCC unroll 4
+            for (int v = 0; v < 4; v++) {
+                float *at = c + (size_t)r * ldc + v * VW;
+                vf sum = even[r][v] + odd[r][v];
+                store(at, k || t->add ? load(at) + sum : sum);
+            }
+    }
+}
+
+KERNEL static void tile_bf16_amx(const mla__tile *t) {
+    for (int col = 0; col < t->cols; col += 4 * VW) {
+        int row = 0;
+        for (; row + 3 <= t->rows; row += 3) amx_block(t, row, col, 3);
+        if (t->rows - row == 2) amx_block(t, row, col, 2);
+        if (t->rows - row == 1) amx_block(t, row, col, 1);
+    }
 }
 #endif
 
@@ -200,6 +246,8 @@ KERNEL static void interleave(const float *x, const float *y, uint32_t *out, siz
         store_n((float *)(void *)(out + i), (vf)pair, n - i);
     }
 }
+
+#include "model/kernels_int8_body.h"
 
 // ---- rows ------------------------------------------------------------------------------------
 
@@ -375,9 +423,14 @@ KERNEL static void adam(float *p, float *g, float *m, float *v, size_t n, const 
 const mla__kernels TABLE = {
     .name = TABLE_NAME,
     .tile_f32 = tile_f32,
-#ifdef PAIR_MADD
     .tile_bf16 = tile_bf16,
+#ifdef AMX_SUMS
+    .tile_bf16_amx = tile_bf16_amx,
 #endif
+    .tile_s8 = tile_s8,
+    .s8_bias = S8_BIAS,
+    .quantise = quantise,
+    .rescale = rescale,
     .softmax = softmax,
     .prob_grad = prob_grad,
     .to_bf16 = to_bf16,

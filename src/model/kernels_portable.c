@@ -1,5 +1,5 @@
-// The hot loops in plain C with the compiler's vectors of four, for any processor; fp32 only. Also
-// the choice between the instruction sets.
+// The hot loops in plain C with the compiler's vectors of four, for any processor. Also the choice
+// between the instruction sets.
 #include <oneapi/dnnl/dnnl.h>
 
 #include "model/kernels.h"
@@ -39,6 +39,7 @@ static bool may_use(dnnl_cpu_isa_t isa) {
 const mla__kernels *mla__kernels_best(void) {
 #if defined(__x86_64__)
     if (may_use(dnnl_cpu_isa_avx512_core_bf16)) return &mla__kernels_avx512_bf16;
+    if (may_use(dnnl_cpu_isa_avx512_core_vnni)) return &mla__kernels_avx512_vnni;
     if (may_use(dnnl_cpu_isa_avx512_core)) return &mla__kernels_avx512;
     if (may_use(dnnl_cpu_isa_avx2)) return &mla__kernels_avx2;
 #endif
@@ -46,5 +47,8 @@ const mla__kernels *mla__kernels_best(void) {
 }
 
 mla_compute mla_compute_best(void) {
-    return mla__kernels_best()->tile_bf16 ? MLA_COMPUTE_BF16 : MLA_COMPUTE_F32;
+#if defined(__x86_64__)
+    if (may_use(dnnl_cpu_isa_avx512_core)) return MLA_COMPUTE_BF16;
+#endif
+    return MLA_COMPUTE_F32;
 }

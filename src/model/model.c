@@ -157,20 +157,24 @@ static int check_config(const mla_model_config *c, mla_err *err) {
     return 0;
 }
 
+static int check_options(const mla_model_options *options, mla_err *err) {
+    if (options->compute == MLA_COMPUTE_BF16 && mla_compute_best() != MLA_COMPUTE_BF16)
+        return mla_err_set(err, "bf16 needs a processor with AVX-512 (and ONEDNN_MAX_CPU_ISA to "
+                                "allow it); use fp32");
+    if (options->compute == MLA_COMPUTE_INT8 && options->trainable)
+        return mla_err_set(err, "int8 weights cannot be trained; use bf16 or fp32");
+    return 0;
+}
+
 // A model without values. NULL when its shape or number format cannot be had here.
 static mla_model *create(const mla_model_config *config, const mla_model_options *options,
                          mla_err *err) {
     if (check_config(config, err)) return NULL;
-    const mla__kernels *kernels = mla__kernels_best();
-    if (options->compute == MLA_COMPUTE_BF16 && !kernels->tile_bf16) {
-        mla_err_set(err, "bf16 needs a processor with AVX-512 (and ONEDNN_MAX_CPU_ISA to allow "
-                         "it); use fp32");
-        return NULL;
-    }
+    if (check_options(options, err)) return NULL;
     mla_model *m = MLA_NEW(mla_model);
     m->config = *config;
     m->options = *options;
-    m->kernels = kernels;
+    m->kernels = mla__kernels_best();
     m->gemm = mla__gemm_create(options->compute);
     m->version = 1;
     m->eos = -1;
@@ -192,30 +196,44 @@ static size_t plain_bytes(const mla_model *m, const mla__linear *l) {
     return (size_t)l->out * (size_t)l->in * mla__element(m->options.compute);
 }
 
+static void drop_plain(mla__linear *l) {
+    if (l->owns_plain) free(l->plain);
+    l->plain = NULL;
+    l->owns_plain = false;
+}
+
+// w [out, in] in the compute type, in memory of `l` unless it is that already.
+static void make_plain(mla_model *m, mla__linear *l, const float *w) {
+    if (!mla__is_half(m->options.compute) && w == l->master) {
+        l->plain = l->master;
+        return;
+    }
+    if (!l->plain) l->plain = mla_alloc_aligned(plain_bytes(m, l));
+    l->owns_plain = true;
+    to_compute(m, w, l->plain, l);
+}
+
 // From fp32 values w [out, in]: packs them, and keeps a plain copy where one is needed.
 static void set_linear(mla_model *m, mla__linear *l, const float *w, bool packed, bool plain) {
-    void *rows = (void *)(uintptr_t)w;
-    if (m->options.compute == MLA_COMPUTE_BF16 || (plain && w != l->master)) {
-        if (!l->plain) l->plain = mla_alloc_aligned(plain_bytes(m, l));
-        l->owns_plain = true;
-        rows = to_compute(m, w, l->plain, l);
-    } else if (plain) {
-        l->plain = rows;
-    }
+    const bool from_floats = m->options.compute != MLA_COMPUTE_BF16;
+    if (plain || !from_floats) make_plain(m, l, w);
     if (packed) {
         if (!l->packed) l->packed = mla__packed_create(m->gemm, l->out, l->in);
-        mla__packed_fill(m->gemm, l->packed, rows);
+        mla__packed_fill(m->gemm, l->packed, from_floats ? (const void *)w : l->plain);
     }
-    if (!plain && l->owns_plain) {
-        free(l->plain);
-        l->plain = NULL;
-        l->owns_plain = false;
-    }
+    if (!plain) drop_plain(l);
+}
+
+// Whether the embedding's rows can be read from the head that it shares.
+static bool rows_are_packed(const mla_model *m) {
+    return m->config.tied && !m->options.trainable && mla__packed_has_rows(m->embed.packed);
 }
 
 // Visits the linears in the order of the parameters; the tied head comes with its embedding.
 static void set_embed(mla_model *m, const float *w) {
-    set_linear(m, &m->embed, w, m->config.tied, true);
+    const bool frozen_int8 = m->config.tied && m->options.compute == MLA_COMPUTE_INT8;
+    set_linear(m, &m->embed, w, m->config.tied, !frozen_int8);
+    if (rows_are_packed(m)) drop_plain(&m->embed);
     if (!m->config.tied) return;
     m->head = m->embed;
     m->head.owns_plain = false;
@@ -274,18 +292,19 @@ static int fill_frozen_layer(mla_model *m, size_t *at, mla__layer *l, fill_fn *f
     return fill_frozen(m, at, 1, &l->down, fill, from, err);
 }
 
+// A head of its own comes before the layers: the memory in which it is turned over is the largest.
 static int fill_model(mla_model *m, fill_fn *fill, void *from, mla_err *err) {
-    size_t at = 0;
+    size_t at = 0, head = m->n_params - 1;
     if (m->options.trainable) {
         if (fill_vectors(m, &at, m->n_params, fill, from, err)) return -1;
         pack_all(m);
         return 0;
     }
     if (fill_frozen(m, &at, 1, &m->embed, fill, from, err)) return -1;
+    if (!m->config.tied && fill_frozen(m, &head, 1, &m->head, fill, from, err)) return -1;
     for (int i = 0; i < m->config.layers; i++)
         if (fill_frozen_layer(m, &at, &m->layers[i], fill, from, err)) return -1;
-    if (fill_vectors(m, &at, 1, fill, from, err)) return -1;
-    return m->config.tied ? 0 : fill_frozen(m, &at, 1, &m->head, fill, from, err);
+    return fill_vectors(m, &at, 1, fill, from, err);
 }
 
 static int fill_from_weights(void *from, const mla_param *p, float *out, mla_err *err) {
@@ -337,7 +356,7 @@ mla_model *mla_model_random(const mla_model_config *config, const mla_model_opti
 
 static void copy_linear(mla_model *to, mla__linear *t, const mla__linear *f, bool plain) {
     if (f->packed) t->packed = mla__packed_copy(to->gemm, f->packed);
-    if (!plain) return;
+    if (!plain || !f->plain) return;
     t->plain = mla_alloc_aligned(plain_bytes(to, f));
     t->owns_plain = true;
     memcpy(t->plain, f->plain, plain_bytes(to, f));
@@ -353,6 +372,7 @@ mla_model *mla_model_freeze(const mla_model *model) {
             memcpy(m->params[i].data, model->params[i].data,
                    m->params[i].cols * sizeof *m->params[i].data);
     copy_linear(m, &m->embed, &model->embed, true);
+    if (rows_are_packed(m)) drop_plain(&m->embed);
     for (int i = 0; i < m->config.layers; i++) {
         mla__layer *t = &m->layers[i];
         const mla__layer *f = &model->layers[i];

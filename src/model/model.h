@@ -15,9 +15,12 @@
 
 // ---- weights ---------------------------------------------------------------------------------
 
-typedef enum { MLA_COMPUTE_F32, MLA_COMPUTE_BF16 } mla_compute;
+// In what the products are computed; norms, softmax and logits are fp32 in all. INT8 is for
+// sampling, on any processor, and cannot be trained: weights with a scale for each output channel,
+// activations with one for each row, found at run time; all else, the KV cache too, as in bf16.
+typedef enum { MLA_COMPUTE_F32, MLA_COMPUTE_BF16, MLA_COMPUTE_INT8 } mla_compute;
 
-// bf16 products where the processor has AVX-512 (fp32 accumulation), else fp32.
+// The best to train in: bf16 where the processor has AVX-512 (fp32 accumulation), else fp32.
 mla_compute mla_compute_best(void);
 
 typedef struct mla_model_options {

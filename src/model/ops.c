@@ -15,7 +15,7 @@ void mla__ops_to_compute(const mla__kernels *k, mla_compute compute, const float
                          size_t n, size_t cols) {
 #pragma omp parallel for schedule(static) if (n * cols > MLA__PARALLEL)
     for (size_t i = 0; i < n; i++) {
-        if (compute == MLA_COMPUTE_BF16)
+        if (mla__is_half(compute))
             k->to_bf16(x + i * cols, (mla__bf16 *)y + i * cols, cols);
         else
             memcpy((float *)y + i * cols, x + i * cols, cols * sizeof *x);
@@ -32,7 +32,7 @@ void mla__ops_add(const mla__kernels *k, float *y, const float *x, size_t n) {
 
 void mla__ops_norm(const mla__kernels *k, mla_compute compute, bool as_f32, const float *x,
                    const float *w, float eps, void *y, size_t n, size_t cols) {
-    if (as_f32 || compute == MLA_COMPUTE_F32) {
+    if (as_f32 || !mla__is_half(compute)) {
 #pragma omp parallel for schedule(static) if (n * cols > MLA__PARALLEL)
         for (size_t i = 0; i < n; i++) k->norm(x + i * cols, w, eps, cols, (float *)y + i * cols);
         return;
@@ -89,7 +89,7 @@ void mla__ops_swiglu(const mla__kernels *k, mla_compute compute, const void *gat
                      size_t n, size_t cols) {
 #pragma omp parallel for schedule(static) if (n * cols > MLA__PARALLEL)
     for (size_t i = 0; i < n; i++) {
-        if (compute == MLA_COMPUTE_BF16) {
+        if (mla__is_half(compute)) {
             const mla__bf16 *row = (const mla__bf16 *)gate_up + i * 2 * cols;
             swiglu_row(k, row, row + cols, (mla__bf16 *)y + i * cols, cols);
         } else {
@@ -116,7 +116,7 @@ void mla__ops_swiglu_back(const mla__kernels *k, mla_compute compute, void *gate
                           const float *dy, size_t n, size_t cols) {
 #pragma omp parallel for schedule(static) if (n * cols > MLA__PARALLEL)
     for (size_t i = 0; i < n; i++) {
-        if (compute == MLA_COMPUTE_BF16) {
+        if (mla__is_half(compute)) {
             mla__bf16 *row = (mla__bf16 *)gate_up + i * 2 * cols;
             swiglu_back_row(k, row, row + cols, dy + i * cols, cols);
         } else {

@@ -59,19 +59,21 @@ static void embed_rows(const mla_model *m, const int32_t *ids, int n, float *x) 
 #pragma omp parallel for schedule(static) if ((size_t)n * dim > MLA__PARALLEL)
     for (int i = 0; i < n; i++) {
         MLA_ASSERT(ids[i] >= 0 && ids[i] < m->config.vocab);
-        size_t from = (size_t)ids[i] * dim;
-        if (m->options.compute == MLA_COMPUTE_BF16)
-            m->kernels->from_bf16((const mla__bf16 *)m->embed.plain + from, x + (size_t)i * dim,
-                                  dim);
+        float *row = x + (size_t)i * dim;
+        const size_t from = (size_t)ids[i] * dim;
+        if (!m->embed.plain)
+            mla__packed_row(m->embed.packed, ids[i], row);
+        else if (mla__is_half(m->options.compute))
+            m->kernels->from_bf16((const mla__bf16 *)m->embed.plain + from, row, dim);
         else
-            memcpy(x + (size_t)i * dim, (const float *)m->embed.plain + from, dim * sizeof *x);
+            memcpy(row, (const float *)m->embed.plain + from, dim * sizeof *row);
     }
 }
 
 // One position's keys or values of one head into its page's layout.
 static void put_head(const mla_model *m, const float *x, void *page, int slot, bool is_key) {
     const int dim = m->config.head_dim, padded = mla__padded_head(&m->config);
-    if (m->options.compute == MLA_COMPUTE_F32) {
+    if (!mla__is_half(m->options.compute)) {
         float *to = page;
         for (int d = 0; d < dim; d++) to[is_key ? d * MLA__PAGE + slot : slot * padded + d] = x[d];
         return;
@@ -96,7 +98,7 @@ static void place_row(const mla_model *m, const mla_kv *kv, const mla__span *spa
     for (int h = 0; h < c->heads + c->kv_heads; h++)
         mla__ops_rope(qkv + h * c->head_dim, cosine, sine, c->head_dim, false);
     const size_t width = (size_t)(c->heads * c->head_dim);
-    if (m->options.compute == MLA_COMPUTE_BF16)
+    if (mla__is_half(m->options.compute))
         m->kernels->to_bf16(qkv, (mla__bf16 *)q + (size_t)row * width, width);
     else
         memcpy((float *)q + (size_t)row * width, qkv, width * sizeof *qkv);
