@@ -1,5 +1,6 @@
 // Matrix products with int8 weights, for sampling: a scale for each output channel, and for each
-// row of activations one that is found as the row comes. Sums are whole numbers and exact, so a
+// row of activations one that is found as the row comes; the few largest activations of a row are
+// wider whole numbers, since a model's outliers would else leave the others no precision. Sums are whole numbers and exact, so a
 // row's bits are the same in whichever product, block or company it is computed. Rows come in bf16
 // and leave as floats or bf16.
 //
@@ -101,71 +102,76 @@ void mla__int8_row(const mla__packed *packed, int row, float *x) {
 typedef struct whole { // one product at work
     mla__gemm *gemm;
     const mla__packed *w;
-    const uint8_t *a;   // [n, padded]
-    const float *scale; // [n], of a's rows
-    void *y;            // [n, out] floats or bf16
+    const uint8_t *a;        // [n, padded]
+    const mla__row_s8 *rows; // [n]
+    void *y;                 // [n, out] floats or bf16
     bool y_f32;
 } whole;
 
-// y [len] of one row, from its column `first` on.
-static void finish_row(const whole *p, size_t row, size_t first, size_t len, const int32_t *c) {
+static size_t panels_of(const whole *p) {
+    return mla__round_up((size_t)p->w->out, MLA__PANEL) / MLA__PANEL;
+}
+
+static const int8_t *panel_at(const whole *p, size_t panel) {
+    return (const int8_t *)p->w->data + panel * MLA__PANEL * (size_t)p->w->padded;
+}
+
+// A panel's part of one row of y, from its sums.
+static void finish(const whole *p, size_t row, size_t panel, const int32_t *c) {
+    const size_t first = panel * MLA__PANEL, left = (size_t)p->w->out - first;
     const size_t at = row * (size_t)p->w->out + first;
-    const mla__rescale r = {.c = c,
-                            .offset = p->w->offset + first,
-                            .scale = p->w->scale + first,
-                            .by = p->scale[row],
-                            .y = p->y_f32 ? (void *)((float *)p->y + at)
-                                          : (void *)((mla__bf16 *)p->y + at),
-                            .half = !p->y_f32,
-                            .n = len};
-    p->gemm->kernels->rescale(&r);
+    const mla__finish_s8 f = {.row = &p->rows[row],
+                              .c = c,
+                              .b = panel_at(p, panel),
+                              .offset = p->w->offset + first,
+                              .scale = p->w->scale + first,
+                              .y = p->y_f32 ? (void *)((float *)p->y + at)
+                                            : (void *)((mla__bf16 *)p->y + at),
+                              .half = !p->y_f32,
+                              .n = left < MLA__PANEL ? left : MLA__PANEL};
+    p->gemm->kernels->finish_s8(&f);
 }
 
 static void panel_rows(const whole *p, size_t panel, size_t row, size_t n) {
     int32_t c[ROWS_AT_ONCE * MLA__PANEL];
-    const size_t first = panel * MLA__PANEL, left = (size_t)p->w->out - first;
     const size_t padded = (size_t)p->w->padded;
     for (size_t end = row + n, len; row < end; row += len) {
         len = end - row < ROWS_AT_ONCE ? end - row : ROWS_AT_ONCE;
         const mla__tile_s8 t = {.a = p->a + row * padded,
-                                .b = (const int8_t *)p->w->data + first * padded,
+                                .b = panel_at(p, panel),
                                 .c = c,
                                 .rows = (int)len,
                                 .k = (int)padded};
         p->gemm->kernels->tile_s8(&t);
-        for (size_t r = 0; r < len; r++)
-            finish_row(p, row + r, first, left < MLA__PANEL ? left : MLA__PANEL,
-                       c + r * MLA__PANEL);
+        for (size_t r = 0; r < len; r++) finish(p, row + r, panel, c + r * MLA__PANEL);
     }
 }
 
 static void own_product(const whole *p, size_t row, size_t n) {
-    const size_t panels = mla__round_up((size_t)p->w->out, MLA__PANEL) / MLA__PANEL;
+    const size_t panels = panels_of(p);
 #pragma omp parallel for schedule(dynamic)
     for (size_t panel = 0; panel < panels; panel++) panel_rows(p, panel, row, n);
 }
 
 // Rows [row, row + block) by oneDNN, of which `n` are wanted.
 static void block_product(const whole *p, size_t row, size_t block, size_t n) {
-    const size_t out = (size_t)p->w->out, part = 1024, parts = (out + part - 1) / part;
-    int32_t *sums = mla__arena_take(&p->gemm->sums, (block * out + part) * sizeof *sums);
+    const size_t out = (size_t)p->w->out, panels = panels_of(p);
+    // A panel's vectors may read beyond the last row's end.
+    int32_t *sums = mla__arena_take(&p->gemm->sums, (block * out + MLA__PANEL) * sizeof *sums);
     mla__product *product = mla__product_find(p->gemm, MLA__FORWARD, (int)block, p->w->padded,
                                               (int)out, true, &p->w->desc);
     mla__product_run(p->gemm, product, p->a + row * (size_t)p->w->padded, p->w->memory, sums);
 #pragma omp parallel for schedule(static) if (n * out > MLA__PARALLEL)
-    for (size_t i = 0; i < n * parts; i++) {
-        const size_t r = i / parts, first = i % parts * part;
-        finish_row(p, row + r, first, out - first < part ? out - first : part,
-                   sums + r * out + first);
-    }
+    for (size_t panel = 0; panel < panels; panel++)
+        for (size_t r = 0; r < n; r++)
+            finish(p, row + r, panel, sums + r * out + panel * MLA__PANEL);
 }
 
 static void quantise_rows(mla__gemm *gemm, const mla__packed *w, const mla__bf16 *x, size_t n,
-                          uint8_t *a, float *scale) {
+                          uint8_t *a, mla__row_s8 *rows) {
     const size_t in = (size_t)w->in, padded = (size_t)w->padded;
 #pragma omp parallel for schedule(static) if (n * in > MLA__PARALLEL)
-    for (size_t i = 0; i < n; i++)
-        scale[i] = gemm->kernels->quantise(x + i * in, in, a + i * padded);
+    for (size_t i = 0; i < n; i++) gemm->kernels->quantise(x + i * in, in, a + i * padded, &rows[i]);
 }
 
 static size_t next_block(size_t rows, size_t out) {
@@ -176,11 +182,12 @@ static size_t next_block(size_t rows, size_t out) {
 
 void mla__int8_forward(mla__gemm *gemm, const mla__packed *w, const mla__bf16 *x, void *y,
                        bool y_f32, size_t n) {
-    const size_t rows = mla__round_up(n, MLA__ROWS), bytes = rows * (size_t)w->padded;
-    uint8_t *a = mla__arena_take(&gemm->rows, bytes + rows * sizeof(float));
-    float *scale = (float *)(void *)(a + bytes); // bytes % 64 == 0
-    quantise_rows(gemm, w, x, n, a, scale);
-    const whole p = {.gemm = gemm, .w = w, .a = a, .scale = scale, .y = y, .y_f32 = y_f32};
+    const size_t whole_rows = mla__round_up(n, MLA__ROWS);
+    const size_t bytes = whole_rows * (size_t)w->padded; // a multiple of 64
+    uint8_t *a = mla__arena_take(&gemm->rows, bytes + n * sizeof(mla__row_s8));
+    mla__row_s8 *rows = (mla__row_s8 *)(void *)(a + bytes);
+    quantise_rows(gemm, w, x, n, a, rows);
+    const whole p = {.gemm = gemm, .w = w, .a = a, .rows = rows, .y = y, .y_f32 = y_f32};
     for (size_t at = 0, block; at < n; at += block) {
         const size_t left = n - at;
         if (!w->memory || left <= FEW) {

@@ -24,7 +24,17 @@ typedef struct mla__tile {
     bool add;
 } mla__tile;
 
-#define MLA__PANEL 64 // output channels whose int8 weights lie together
+#define MLA__PANEL 64      // output channels whose int8 weights lie together
+#define MLA__LONGEST 65536 // elements of a row of activations in whole numbers
+#define MLA__WIDE 8        // of them, those that may be too large for bytes
+
+// A row of activations in whole numbers: x = scale * q. The MLA__WIDE largest of a row may be so
+// much larger than the others that bytes for all would leave these no precision: theirs are apart.
+typedef struct mla__row_s8 {
+    float scale;                 // not finite if the row is not
+    int32_t index[MLA__WIDE];    // where they stand
+    int32_t value[MLA__WIDE];    // their q, within -2^20 .. 2^20; 0 among the bytes
+} mla__row_s8;
 
 // c [rows, PANEL] = a [rows, k] b [k, PANEL] in whole numbers, exact in every table.
 typedef struct mla__tile_s8 {
@@ -34,15 +44,17 @@ typedef struct mla__tile_s8 {
     int rows, k;      // k % 4 == 0
 } mla__tile_s8;
 
-// y [n] = (c - offset) * (scale * by), as floats or bf16.
-typedef struct mla__rescale {
-    const int32_t *c, *offset; // [n rounded up to 16]
-    const float *scale;        // [n rounded up to 16]
-    float by;
+// y [n], n <= PANEL, floats or bf16: what c [PANEL] of a row is worth.
+typedef struct mla__finish_s8 {
+    const mla__row_s8 *row;
+    const int32_t *c;
+    const int8_t *b;       // as above
+    const int32_t *offset; // [PANEL], what the bias added to c
+    const float *scale;    // [PANEL], of b
     void *y;
     bool half;
     size_t n;
-} mla__rescale;
+} mla__finish_s8;
 
 // One page of scores in a running softmax.
 typedef struct mla__softmax {
@@ -76,11 +88,10 @@ typedef struct mla__kernels {
     // both from zero, then both added to c. k % 16 == 0, cols % 64 == 0, no scale. May be NULL.
     void (*tile_bf16_amx)(const mla__tile *t);
     void (*tile_s8)(const mla__tile_s8 *t);
-    int s8_bias; // what quantise adds to its whole numbers, for instructions that want them unsigned
-    // a [n] = x / scale to the nearest, within -127 .. 127, plus the bias; returns the scale, which
-    // is not finite if x is not.
-    float (*quantise)(const mla__bf16 *x, size_t n, uint8_t *a);
-    void (*rescale)(const mla__rescale *r);
+    void (*finish_s8)(const mla__finish_s8 *f);
+    // x [n], n <= MLA__LONGEST, to a [n] within -127 .. 127, plus the bias, and the rest of the row.
+    void (*quantise)(const mla__bf16 *x, size_t n, uint8_t *a, mla__row_s8 *row);
+    int s8_bias; // for instructions that want bytes unsigned
     void (*softmax)(const mla__softmax *s);
     void (*prob_grad)(const mla__prob_grad *p);
     void (*to_bf16)(const float *x, mla__bf16 *y, size_t n);

@@ -429,8 +429,8 @@ const mla__kernels TABLE = {
 #endif
     .tile_s8 = tile_s8,
     .s8_bias = S8_BIAS,
+    .finish_s8 = finish_s8,
     .quantise = quantise,
-    .rescale = rescale,
     .softmax = softmax,
     .prob_grad = prob_grad,
     .to_bf16 = to_bf16,

@@ -4,11 +4,14 @@
 // DOT4(acc, a, b) adds the products of four bytes to each lane of 32 bits; S8_BIAS is what its `a`
 // bytes have too much: 128 where the instruction takes them unsigned, else 0.
 
+#define KI KERNEL static inline __attribute__((always_inline))
+
 typedef int8_t vb __attribute__((vector_size(VW)));
+
+#define BYTE_OF(x, at) ((vi)((vu)(x) << (24 - 8 * (at))) >> 24)
 
 #ifndef DOT4
 #define S8_BIAS 0
-#define BYTE_OF(x, at) ((vi)((vu)(x) << (24 - 8 * (at))) >> 24)
 
 KI vi DOT4(vi acc, vi a, vi b) {
 #pragma GCC unroll 4
@@ -58,32 +61,98 @@ KERNEL static void tile_s8(const mla__tile_s8 *t) {
     if (row < t->rows) s8_block(t, row, 0, 1, MLA__PANEL / VW);
 }
 
-KERNEL static float quantise(const mla__bf16 *x, size_t n, uint8_t *a) {
-    const float round = 12582912.0f; // 1.5 * 2^23: adding it leaves the integer in the low bits
-    vf top = splat(0), nan = splat(0);
-    for (size_t i = 0; i < n; i += VW) {
-        vf v = get_halves(x + i, n - i);
-        top = VMAX(top, (vf)((vu)v & 0x7FFFFFFFu));
-        nan += v * 0.0f;
-    }
-    const float most = max_of(top), by = most > 1e-30f ? 127.0f / most : 0;
-    for (size_t i = 0; i < n; i += VW) {
-        vf v = get_halves(x + i, n - i) * by + round;
-        vb bytes = __builtin_convertvector((vi)((vu)v - 0x4B400000u) + S8_BIAS, vb);
-        memcpy(a + i, &bytes, n - i < VW ? n - i : VW);
-    }
-    return most / 127.0f + sum_of(nan);
+// ---- rows to whole numbers -------------------------------------------------------------------
+
+#define CHUNK 256 // elements whose largest is found at once
+
+// An element's rank: its magnitude, then its place, the first being the highest. Never 0.
+KI vi ranks_of(const mla__bf16 *x, size_t at, size_t n) {
+    int32_t lanes[VW];
+    for (int i = 0; i < VW; i++) lanes[i] = i;
+    vi place, half = (vi)((vu)get_halves(x + at, n - at) >> 16);
+    memcpy(&place, lanes, sizeof place);
+    place += (int32_t)at;
+    vi rank = (half & 0x7FFF) << 16 | (0xFFFF - place);
+    return rank & (place < (int32_t)n);
 }
 
-KERNEL static void rescale(const mla__rescale *r) {
-    for (size_t i = 0; i < r->n; i += VW) {
-        vi c, offset;
-        memcpy(&c, r->c + i, sizeof c);
-        memcpy(&offset, r->offset + i, sizeof offset);
-        vf y = __builtin_convertvector(c - offset, vf) * (load(r->scale + i) * r->by);
-        if (r->half)
-            put_halves((mla__bf16 *)r->y + i, y, r->n - i);
-        else
-            store_n((float *)r->y + i, y, r->n - i);
+// The highest rank below a limit in the chunk at `at`; 0: none.
+KERNEL static int32_t chunk_top(const mla__bf16 *x, size_t at, size_t n, int32_t limit) {
+    vi top = {0};
+    const size_t end = n - at < CHUNK ? n : at + CHUNK;
+    for (size_t i = at; i < end; i += VW) {
+        vi rank = ranks_of(x, i, n);
+        rank &= rank < limit;
+        vi more = rank > top;
+        top = (rank & more) | (top & ~more);
+    }
+    int32_t lanes[VW], best = 0;
+    memcpy(lanes, &top, sizeof top);
+    for (int i = 0; i < VW; i++) best = lanes[i] > best ? lanes[i] : best;
+    return best;
+}
+
+// The highest ranks of the row in their order, [MLA__WIDE + 1]; 0 beyond the row's end.
+KERNEL static void row_tops(const mla__bf16 *x, size_t n, int32_t *tops) {
+    int32_t chunks[MLA__LONGEST / CHUNK];
+    const size_t n_chunks = (n + CHUNK - 1) / CHUNK;
+    for (size_t i = 0; i < n_chunks; i++) chunks[i] = chunk_top(x, i * CHUNK, n, INT32_MAX);
+    for (int t = 0; t <= MLA__WIDE; t++) {
+        size_t best = 0;
+        for (size_t i = 1; i < n_chunks; i++) best = chunks[i] > chunks[best] ? i : best;
+        tops[t] = chunks[best];
+        chunks[best] = chunk_top(x, best * CHUNK, n, tops[t]);
     }
 }
+
+KI float rank_size(int32_t rank) {
+    const uint32_t bits = (uint32_t)rank & 0x7FFF0000u;
+    float size;
+    memcpy(&size, &bits, sizeof size);
+    return size;
+}
+
+#define ROUND 12582912.0f // 1.5 * 2^23: adding it leaves the integer in the low bits
+
+KERNEL static void quantise(const mla__bf16 *x, size_t n, uint8_t *a, mla__row_s8 *row) {
+    int32_t tops[MLA__WIDE + 1];
+    row_tops(x, n, tops);
+    const float rest = rank_size(tops[MLA__WIDE]) / 127.0f, most = rank_size(tops[0]) / 1048576.0f;
+    row->scale = rest > most ? rest : most;
+    const float by = row->scale > 1e-30f ? 1.0f / row->scale : 0;
+    for (size_t i = 0; i < n; i += VW) {
+        vi q = (vi)((vu)(get_halves(x + i, n - i) * by + ROUND) - 0x4B400000u);
+        vb bytes = __builtin_convertvector(q + S8_BIAS, vb);
+        memcpy(a + i, &bytes, n - i < VW ? n - i : VW);
+    }
+    for (int t = 0; t < MLA__WIDE; t++) {
+        const int32_t at = tops[t] ? 0xFFFF - (tops[t] & 0xFFFF) : 0;
+        const float size = rank_size(tops[t]) * by + ROUND - ROUND;
+        row->index[t] = at;
+        row->value[t] = x[at] >> 15 ? -(int32_t)size : (int32_t)size;
+        if (tops[t]) a[at] = S8_BIAS;
+    }
+}
+
+KERNEL static void finish_s8(const mla__finish_s8 *f) {
+    const float *scale = f->scale;
+    for (size_t i = 0; i < f->n; i += VW) {
+        vi c, offset, b;
+        memcpy(&c, f->c + i, sizeof c);
+        memcpy(&offset, f->offset + i, sizeof offset);
+        c -= offset;
+        for (int t = 0; t < MLA__WIDE; t++) {
+            const size_t at = (size_t)f->row->index[t];
+            memcpy(&b, f->b + (at / 4 * MLA__PANEL + i) * 4, sizeof b);
+            c += BYTE_OF(b, at % 4) * f->row->value[t];
+        }
+        vf y = __builtin_convertvector(c, vf) * (load(scale + i) * f->row->scale);
+        if (f->half)
+            put_halves((mla__bf16 *)f->y + i, y, f->n - i);
+        else
+            store_n((float *)f->y + i, y, f->n - i);
+    }
+}
+
+#undef CHUNK
+#undef ROUND

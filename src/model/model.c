@@ -157,12 +157,18 @@ static int check_config(const mla_model_config *c, mla_err *err) {
     return 0;
 }
 
-static int check_options(const mla_model_options *options, mla_err *err) {
+static int check_options(const mla_model_config *c, const mla_model_options *options,
+                         mla_err *err) {
     if (options->compute == MLA_COMPUTE_BF16 && mla_compute_best() != MLA_COMPUTE_BF16)
         return mla_err_set(err, "bf16 needs a processor with AVX-512 (and ONEDNN_MAX_CPU_ISA to "
                                 "allow it); use fp32");
     if (options->compute == MLA_COMPUTE_INT8 && options->trainable)
         return mla_err_set(err, "int8 weights cannot be trained; use bf16 or fp32");
+    const int width = c->heads * c->head_dim;
+    if (options->compute == MLA_COMPUTE_INT8 &&
+        (c->dim > MLA__LONGEST || c->hidden > MLA__LONGEST || width > MLA__LONGEST))
+        return mla_err_set(err, "a width above %d is not supported in int8; use bf16 or fp32",
+                           MLA__LONGEST);
     return 0;
 }
 
@@ -170,7 +176,7 @@ static int check_options(const mla_model_options *options, mla_err *err) {
 static mla_model *create(const mla_model_config *config, const mla_model_options *options,
                          mla_err *err) {
     if (check_config(config, err)) return NULL;
-    if (check_options(options, err)) return NULL;
+    if (check_options(config, options, err)) return NULL;
     mla_model *m = MLA_NEW(mla_model);
     m->config = *config;
     m->options = *options;
