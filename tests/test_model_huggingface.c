@@ -319,6 +319,9 @@ static void bad_tokenizer_json_is_refused(void **state) {
         {"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[]},\"added_tokens\":[{\"id\":1}]}",
          "not text"},
         {"{\"model\":{\"vocab\":{\"a\":100},\"merges\":[]}}", "101 tokens for an embedding of 6"},
+        {"{\"model\":{\"vocab\":{\"a\":16000000},\"merges\":[]}}",
+         "16000001 tokens for an embedding of 6"},
+        {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0}}}", "without tokens or merges"},
     };
     save_tiny("vocab", &TINY, true);
     for (size_t i = 0; i < MLA_COUNT(cases); i++) {
@@ -351,6 +354,29 @@ static void end_of_turn_is_found(void **state) {
     assert_int_equal(eos_with("generation_config.json", "{\"eos_token_id\":77}"), -1);
 }
 
+static void chat_template_and_ids_are_found(void **state) {
+    (void)state;
+    const char *text = "{" SMOLLM_PRE ",\"model\":{\"vocab\":{\"a\":0,\"b\":1},\"merges\":[]},"
+                       "\"added_tokens\":[{\"id\":4,\"content\":\"<e>\"},"
+                       "{\"id\":3,\"content\":\"<f>\",\"special\":false}]}";
+    const char *config = "{\"eos_token\":\"<e>\",\"bos_token\":\"<f>\",\"pad_token\":null,"
+                         "\"add_bos_token\":true,\"chat_template\":\"one\"}";
+    save_tiny("vocab", &TINY, true);
+    write_in("vocab/tokenizer.json", text, strlen(text));
+    write_in("vocab/generation_config.json", "{\"pad_token_id\":1}", 18);
+    write_in("vocab/tokenizer_config.json", config, strlen(config));
+    for (int in_file = 0; in_file < 2; in_file++) {
+        if (in_file) write_in("vocab/chat_template.jinja", "two\n", 4);
+        mla_weights *weights = must_open("vocab");
+        const mla_vocab *v = mla_weights_vocab(weights);
+        assert_true(v->eos == 4 && v->bos == 3 && v->pad == 1 && v->add_bos);
+        assert_memory_equal(v->types, ((uint8_t[]){1, 1, 5, 4, 3}), 5);
+        assert_string_equal(v->chat_template, in_file ? "two\n" : "one");
+        assert_string_equal(mla_weights_format(weights), "Hugging Face folder");
+        mla_weights_close(weights);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(saved_folders_open_again),
@@ -361,6 +387,7 @@ int main(void) {
         cmocka_unit_test(tokenizer_json_is_read),
         cmocka_unit_test(bad_tokenizer_json_is_refused),
         cmocka_unit_test(end_of_turn_is_found),
+        cmocka_unit_test(chat_template_and_ids_are_found),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -70,7 +70,7 @@ static void real_smollm2_equals_gguf(void **state) {
     free(home);
     mla_err err = {0};
     if (!mla_fs_exists(path)) {
-        print_message("skipped: no %s (`mlagent model smollm2` fetches it)\n", path);
+        print_message("skipped: no %s (`mlagent model fetch smollm2-135m-instruct`)\n", path);
         free(path);
         skip();
     }
@@ -261,6 +261,7 @@ static void wrong_metadata_is_refused(void **state) {
         {"llama.attention.head_count", 0, "head count is 0"},
         {"llama.attention.head_count", 1u << 30, "head count is 1073741824"},
         {"llama.attention.head_count_kv", 3, "not within 1 to 2"},
+        {"llama.context_length", 1 << 21, "context length is 2097152, not within 1 to 1048576"},
         {"llama.embedding_length", 16, "where the configuration needs"},
         {"llama.attention.key_length", 3, "rotated"},
         {"general.alignment", 24, "no power of two"},
@@ -297,6 +298,62 @@ static void huge_counts_are_refused(void **state) {
     }
 }
 
+// The descriptions that a count announces would not fit into the file: no room is made for them.
+static void counts_beyond_the_file_are_refused(void **state) {
+    (void)state;
+    const struct { size_t at; uint64_t value; } cases[] = {{8, 65000}, {16, 4000}};
+    for (size_t i = 0; i < MLA_COUNT(cases); i++) {
+        char bytes[600] = "GGUF\3";
+        memcpy(bytes + cases[i].at, &cases[i].value, 8);
+        const char *arch = "general.architecture";
+        uint64_t one = 1, length = strlen(arch);
+        if (cases[i].at == 8) {
+            memcpy(bytes + 16, &one, 8);
+            memcpy(bytes + 24, &length, 8);
+            memcpy(bytes + 32, arch, length);
+            bytes[52] = 8;
+            bytes[56] = 5;
+            memcpy(bytes + 64, "llama", 5);
+        }
+        write_in("count.gguf", bytes, sizeof bytes);
+        must_fail("count.gguf", "beyond the end of the file");
+    }
+}
+
+static void a_vocabulary_without_merges_is_refused(void **state) {
+    (void)state;
+    static const char *const tokens[] = {"a", "b"};
+    gguf_file f;
+    gguf_begin(&f);
+    gguf_texts(&f, "tokenizer.ggml.merges", tokens, 0);
+    gguf_tiny_keys(&f, "llama");
+    gguf_tiny_tensors(&f, false, NULL);
+    write_gguf(&f, "merges.gguf");
+    must_fail("merges.gguf", "the vocabulary has no merges");
+}
+
+// A model that is no number anywhere opens, for its shape is right, but gives no values.
+static void values_that_are_not_finite_are_refused(void **state) {
+    (void)state;
+    const uint32_t bits[] = {0x7fc00000, 0x7f800000, 0xff800000, 0xff800001};
+    for (size_t i = 0; i < MLA_COUNT(bits); i++) {
+        gguf_file f;
+        float value, values[48];
+        mla_err err = {0};
+        gguf_begin_tiny(&f, "llama", NULL);
+        memcpy(&value, &bits[i], 4);
+        memcpy(f.data.data + f.data.len - 4 * 9, &value, 4);    // 8 x 6 values fill whole blocks
+        write_gguf(&f, "nan.gguf");
+        mla_weights *weights = must_open("nan.gguf");
+        assert_int_equal(mla_weights_read(weights, "model.layers.0.mlp.down_proj.weight", values, 8,
+                                          6, &err), -1);
+        assert_non_null(strstr(err.text, "'model.layers.0.mlp.down_proj.weight' holds a value in "
+                                         "row 6 that is no finite number"));
+        assert_int_equal(mla_weights_read(weights, "model.norm.weight", values, 1, 8, &err), 0);
+        mla_weights_close(weights);
+    }
+}
+
 // A cut file is never opened: the last tensor ends with the file.
 static void truncated_gguf_files_are_refused(void **state) {
     (void)state;
@@ -319,7 +376,8 @@ static void read_all(const mla_weights *weights) {
     for (size_t i = 0; i < weights->n_tensors; i++) {
         const mla__tensor *t = &weights->tensors[i];
         float *values = MLA_NEW_ARRAY(float, t->rows * t->cols);
-        assert_int_equal(mla_weights_read(weights, t->name, values, t->rows, t->cols, &err), 0);
+        int rc = mla_weights_read(weights, t->name, values, t->rows, t->cols, &err);
+        if (rc < 0) assert_non_null(strstr(err.text, "no finite number"));
         free(values);
     }
 }
@@ -364,6 +422,9 @@ int main(void) {
         cmocka_unit_test(wrong_tensors_are_refused),
         cmocka_unit_test(wrong_metadata_is_refused),
         cmocka_unit_test(huge_counts_are_refused),
+        cmocka_unit_test(counts_beyond_the_file_are_refused),
+        cmocka_unit_test(a_vocabulary_without_merges_is_refused),
+        cmocka_unit_test(values_that_are_not_finite_are_refused),
         cmocka_unit_test(truncated_gguf_files_are_refused),
         cmocka_unit_test(damaged_gguf_files_do_no_harm),
     };

@@ -90,8 +90,13 @@ def check_weights(folder, source):
         reader.fields[f"{arch}.rope.freq_base"].contents())
 
 
-arguments = [a for a in sys.argv[1:] if a != "--tokenizer-only"]
-check_tokenizer(*arguments)
-if len(arguments) == len(sys.argv) - 1:
-    check_weights(*arguments)
-sys.exit(failures > 0)
+def main():
+    arguments = [a for a in sys.argv[1:] if a != "--tokenizer-only"]
+    check_tokenizer(*arguments)
+    if len(arguments) == len(sys.argv) - 1:
+        check_weights(*arguments)
+    sys.exit(failures > 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -10,6 +10,9 @@
 #include "model/weights_internal.h"
 
 enum { MAX_KEYS = 4096, MAX_TENSORS = 65536, MAX_DIMS = 4, MAX_NAME = 512 };
+// Bytes that a metadata entry and a tensor's description take at least: no more are made room for
+// than the file can hold.
+enum { MIN_KEY = 8 + 4 + 1, MIN_INFO = 8 + 4 + 8 + 4 + 8 };
 enum { TYPE_BOOL = 7, TYPE_STRING = 8, TYPE_ARRAY = 9, TYPE_INT32 = 5, TYPE_FLOAT32 = 6 };
 
 typedef struct cursor {
@@ -164,6 +167,7 @@ static int take_metadata(reader *r, uint64_t n, mla_err *err) {
     if (n > MAX_KEYS)
         return mla_err_set(err, "%s: %" PRIu64 " metadata keys, more than %d; the file is damaged",
                            r->path, n, MAX_KEYS);
+    if (n > (uint64_t)(r->in.end - r->in.at) / MIN_KEY) return cut_off(r, err);
     r->entries = MLA_NEW_ARRAY(entry, n + 1);
     for (uint64_t i = 0; i < n; i++) {
         if (take_entry(r, &r->entries[i], err)) return -1;
@@ -256,6 +260,7 @@ static int read_types(reader *r, const entry *types, mla_err *err) {
     for (uint64_t i = 0; i < types->count; i++) {
         uint64_t type = load(types->data + 4 * i, 4);
         r->weights->special[i] = type == 5 ? 2 : type != 1 && type != 6;
+        r->weights->types[i] = type < 7 ? (uint8_t)type : 0;
     }
     return 0;
 }
@@ -268,6 +273,9 @@ static int read_vocab(reader *r, mla_err *err) {
     if (!is_array(tokens, TYPE_STRING)) return 0;    // weights alone; the tokenizer will say so
     if (merges && !is_array(merges, TYPE_STRING))
         return mla_err_set(err, "%s: the merges are not text; the file is damaged", r->path);
+    if (is_text(model, "gpt2") && (!merges || !merges->count))
+        return mla_err_set(err, "%s: the vocabulary has no merges; the file is damaged or was "
+                           "converted wrongly: convert the model again", r->path);
     mla_weights *w = r->weights;
     mla__weights_alloc_vocab(w, (size_t)tokens->count, merges ? (size_t)merges->count : 0);
     if (read_strings(r, tokens, w->tokens, err)) return -1;
@@ -275,36 +283,59 @@ static int read_vocab(reader *r, mla_err *err) {
     if (read_types(r, find(r, "tokenizer.ggml.token_type"), err)) return -1;
     w->pre = mla_strdup(shown(is_text(model, "gpt2") ? pre : model, text));
     w->vocab.eos = (int32_t)as_int(find(r, "tokenizer.ggml.eos_token_id"), -1);
+    w->vocab.bos = (int32_t)as_int(find(r, "tokenizer.ggml.bos_token_id"), -1);
+    w->vocab.pad = (int32_t)as_int(find(r, "tokenizer.ggml.padding_token_id"), -1);
+    w->vocab.add_bos = as_int(find(r, "tokenizer.ggml.add_bos_token"), 0) != 0;
+    const entry *chat = find(r, "tokenizer.chat_template");
+    if (chat && chat->type == TYPE_STRING && !memchr(chat->data, 0, (size_t)chat->count))
+        w->chat_template = mla_strndup((const char *)chat->data, (size_t)chat->count);
     return 0;
 }
 
 // ---- tensors ---------------------------------------------------------------------------------
 
+typedef struct renaming {
+    const char *gguf, *hf;
+} renaming;
+
+static const renaming whole[] = {
+    {"token_embd.weight", "model.embed_tokens.weight"},
+    {"output_norm.weight", "model.norm.weight"},
+    {"output.weight", "lm_head.weight"},
+};
+static const renaming parts[] = {                // of a layer, up to "weight" or "bias"
+    {"attn_norm.", "input_layernorm."}, {"ffn_norm.", "post_attention_layernorm."},
+    {"attn_q.", "self_attn.q_proj."},   {"attn_k.", "self_attn.k_proj."},
+    {"attn_v.", "self_attn.v_proj."},   {"attn_output.", "self_attn.o_proj."},
+    {"ffn_gate.", "mlp.gate_proj."},    {"ffn_up.", "mlp.up_proj."},
+    {"ffn_down.", "mlp.down_proj."},
+};
+
+char *mla__gguf_name(const char *name) {
+    int layer = 0, used = 0;
+    for (size_t i = 0; i < MLA_COUNT(whole); i++)
+        if (!strcmp(name, whole[i].hf)) return mla_strdup(whole[i].gguf);
+    if (sscanf(name, "model.layers.%6d.%n", &layer, &used) == 1 && used > 0)
+        for (size_t i = 0; i < MLA_COUNT(parts); i++)
+            if (!strncmp(name + used, parts[i].hf, strlen(parts[i].hf)))
+                return mla_format("blk.%d.%s%s", layer, parts[i].gguf,
+                                  name + used + strlen(parts[i].hf));
+    return mla_strdup(name);
+}
+
 // Hugging Face's name of a GGUF tensor; an unknown one keeps its own. Caller frees.
 static char *hf_name(const char *name, size_t len) {
-    static const char *const whole[][2] = {
-        {"token_embd.weight", "model.embed_tokens.weight"},
-        {"output_norm.weight", "model.norm.weight"},
-        {"output.weight", "lm_head.weight"},
-    };
-    static const char *const parts[][2] = {
-        {"attn_norm.", "input_layernorm."}, {"ffn_norm.", "post_attention_layernorm."},
-        {"attn_q.", "self_attn.q_proj."},   {"attn_k.", "self_attn.k_proj."},
-        {"attn_v.", "self_attn.v_proj."},   {"attn_output.", "self_attn.o_proj."},
-        {"ffn_gate.", "mlp.gate_proj."},    {"ffn_up.", "mlp.up_proj."},
-        {"ffn_down.", "mlp.down_proj."},
-    };
     char *own = mla_strndup(name, len);
     char *out = NULL;
     int layer = 0, used = 0;
     for (size_t i = 0; i < MLA_COUNT(whole); i++)
-        if (!strcmp(own, whole[i][0])) out = mla_strdup(whole[i][1]);
+        if (!strcmp(own, whole[i].gguf)) out = mla_strdup(whole[i].hf);
     if (!out && sscanf(own, "blk.%6d.%n", &layer, &used) == 1 && used > 0 && layer >= 0) {
         const char *rest = own + used;
         for (size_t i = 0; i < MLA_COUNT(parts) && !out; i++)
-            if (!strncmp(rest, parts[i][0], strlen(parts[i][0])))
-                out = mla_format("model.layers.%d.%s%s", layer, parts[i][1],
-                                 rest + strlen(parts[i][0]));
+            if (!strncmp(rest, parts[i].gguf, strlen(parts[i].gguf)))
+                out = mla_format("model.layers.%d.%s%s", layer, parts[i].hf,
+                                 rest + strlen(parts[i].gguf));
         if (!out) out = mla_format("model.layers.%d.%s", layer, rest);
     }
     if (!out) return own;
@@ -368,6 +399,7 @@ static int read_tensors(reader *r, uint64_t n, mla_err *err) {
     if (n > MAX_TENSORS)
         return mla_err_set(err, "%s: %" PRIu64 " tensors, more than %d; the file is damaged",
                            r->path, n, MAX_TENSORS);
+    if (n > (uint64_t)(r->in.end - r->in.at) / MIN_INFO) return cut_off(r, err);
     tensor_info *infos = MLA_NEW_ARRAY(tensor_info, n + 1);
     int failed = 0;
     for (uint64_t i = 0; i < n && !failed; i++) failed = take_info(r, &infos[i], err);
@@ -404,6 +436,7 @@ static int read_all(reader *r, mla_err *err) {
     if (version != 2 && version != 3)
         return mla_err_set(err, "%s: GGUF version %" PRIu64 " (or big-endian); versions 2 and 3, "
                            "little-endian, are known: convert the model again", r->path, version);
+    snprintf(r->weights->format, sizeof r->weights->format, "GGUF v%d", (int)version);
     uint64_t n_tensors = take_int(&r->in, 8), n_entries = take_int(&r->in, 8);
     if (take_metadata(r, n_entries, err) || read_config(r, err) || read_vocab(r, err) ||
         read_tensors(r, n_tensors, err))

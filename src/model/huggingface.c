@@ -1,6 +1,7 @@
 // Hugging Face model folders: config.json read and written, the safetensors files found. The
 // vocabulary is in hf_vocab.c. Leaves out: pickled weights, RoPE scaling, sliding windows.
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -128,7 +129,7 @@ int mla__hf_open(mla_weights *weights, mla_err *err) {
     else if ((json = mla_json_read_file(path, MAX_CONFIG, err)))
         rc = read_config(path, json, &weights->config, err);
     if (rc == 0) rc = open_tensors(weights, err);
-    if (rc == 0) rc = mla__hf_vocab(weights, err);
+    snprintf(weights->format, sizeof weights->format, "Hugging Face folder");
     json_decref(json);
     free(path);
     return rc;
@@ -146,7 +147,11 @@ static json_t *short_real(float value) {
     return json_real(strtod(text, NULL));
 }
 
-static json_t *config_json(const mla_model_config *c, bool as_f32, int32_t eos) {
+static void set_id(json_t *json, const char *key, int32_t id) {
+    if (id >= 0) json_object_set_new(json, key, json_integer(id));
+}
+
+static json_t *config_json(const mla_model_config *c, bool as_f32, mla__special_ids ids) {
     bool qwen = c->arch == MLA_ARCH_QWEN2;
     json_t *json = json_pack(
         "{s:[s],s:s,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:s,s:b,s:s,s:f,s:b}",
@@ -165,7 +170,8 @@ static json_t *config_json(const mla_model_config *c, bool as_f32, int32_t eos) 
                              short_real(c->rope_theta));
     json_object_set_new(json, "rope_parameters", rope);
     if (qwen) json_object_set_new(json, "use_sliding_window", json_false());
-    if (eos >= 0) json_object_set_new(json, "eos_token_id", json_integer(eos));
+    set_id(json, "bos_token_id", ids.bos);
+    set_id(json, "eos_token_id", ids.eos);
     return json;
 }
 
@@ -177,19 +183,25 @@ static int write_json(const char *dir, const char *name, json_t *take, mla_err *
     return rc;
 }
 
+int mla__hf_write(const char *dir, const mla_model_config *config, const mla_tensor_out *tensors,
+                  size_t n, bool as_f32, mla__special_ids ids, const mla_weights *source,
+                  mla_err *err) {
+    if (mla_fs_mkdirs(dir, err) < 0) return -1;
+    char *path = mla_fs_join(dir, "model.safetensors");
+    int rc = mla__safetensors_write(path, config, tensors, n, as_f32, source, err);
+    free(path);
+    if (rc == 0) rc = write_json(dir, "config.json", config_json(config, as_f32, ids), err);
+    if (rc < 0) return rc;
+    json_t *generation = json_object();
+    set_id(generation, "bos_token_id", ids.bos);
+    set_id(generation, "eos_token_id", ids.eos);
+    set_id(generation, "pad_token_id", ids.pad);
+    return write_json(dir, "generation_config.json", generation, err);
+}
+
 int mla_weights_save(const char *dir, const mla_model_config *config,
                      const mla_tensor_out *tensors, size_t n, bool as_f32, int32_t eos,
                      mla_err *err) {
-    if (mla_fs_mkdirs(dir, err) < 0) return -1;
-    char *path = mla_fs_join(dir, "model.safetensors");
-    int rc = mla__safetensors_write(path, config, tensors, n, as_f32, err);
-    free(path);
-    if (rc == 0) rc = write_json(dir, "config.json", config_json(config, as_f32, eos), err);
-    if (rc < 0) return rc;
-    json_t *generation = json_object();
-    if (eos >= 0) {
-        json_object_set_new(generation, "eos_token_id", json_integer(eos));
-        json_object_set_new(generation, "pad_token_id", json_integer(eos));
-    }
-    return write_json(dir, "generation_config.json", generation, err);
+    const mla__special_ids ids = {.bos = -1, .eos = eos, .pad = eos};
+    return mla__hf_write(dir, config, tensors, n, as_f32, ids, NULL, err);
 }

@@ -116,29 +116,37 @@ static int write_bf16(int fd, const float *data, size_t n, mla_err *err) {
     return rc;
 }
 
+static int write_values(int fd, const mla_tensor_out *tensor, bool as_f32,
+                        const mla_weights *source, mla_err *err) {
+    size_t count = tensor->rows * tensor->cols;
+    if (tensor->data)
+        return as_f32 ? mla_fs_write_all(fd, tensor->data, count * 4, err)
+                      : write_bf16(fd, tensor->data, count, err);
+    const mla__tensor *from = mla__weights_find(source, tensor->name);
+    MLA_ASSERT(from && from->rows == tensor->rows && from->cols == tensor->cols);
+    return mla__rows_write(source, from, mla__dtype_by_name(as_f32 ? "F32" : "BF16"), 0, fd, err);
+}
+
 static int write_all(int fd, const mla_model_config *config, const mla_tensor_out *tensors,
-                     size_t n, bool as_f32, mla_err *err) {
+                     size_t n, bool as_f32, const mla_weights *source, mla_err *err) {
     char *header = header_text(config, tensors, n, as_f32);
     uint64_t length = strlen(header);
     int rc = mla_fs_write_all(fd, &length, 8, err);
     if (rc == 0) rc = mla_fs_write_all(fd, header, length, err);
     free(header);
-    for (size_t i = 0; i < n && rc == 0; i++) {
-        size_t count = tensors[i].rows * tensors[i].cols;
-        if (skipped(config, &tensors[i])) continue;
-        rc = as_f32 ? mla_fs_write_all(fd, tensors[i].data, count * 4, err)
-                    : write_bf16(fd, tensors[i].data, count, err);
-    }
+    for (size_t i = 0; i < n && rc == 0; i++)
+        if (!skipped(config, &tensors[i])) rc = write_values(fd, &tensors[i], as_f32, source, err);
     if (rc == 0 && fsync(fd) < 0) rc = mla_err_set(err, "cannot sync: %s", strerror(errno));
     return rc;
 }
 
 int mla__safetensors_write(const char *path, const mla_model_config *config,
-                           const mla_tensor_out *tensors, size_t n, bool as_f32, mla_err *err) {
+                           const mla_tensor_out *tensors, size_t n, bool as_f32,
+                           const mla_weights *source, mla_err *err) {
     char *tmp = mla_format("%s.tmp", path);
     int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     int rc = fd < 0 ? mla_err_set(err, "%s: cannot create: %s", tmp, strerror(errno)) : 0;
-    if (rc == 0 && (rc = write_all(fd, config, tensors, n, as_f32, err)) < 0)
+    if (rc == 0 && (rc = write_all(fd, config, tensors, n, as_f32, source, err)) < 0)
         mla_err_wrap(err, "%s", tmp);
     if (fd >= 0 && close(fd) < 0 && rc == 0)
         rc = mla_err_set(err, "%s: cannot close: %s", tmp, strerror(errno));

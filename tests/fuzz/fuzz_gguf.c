@@ -14,11 +14,12 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsi
 size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
 
 static void read_all(const mla_weights *weights) {
-    mla_err err;
     for (size_t i = 0; i < weights->n_tensors; i++) {
         const mla__tensor *t = &weights->tensors[i];
+        mla_err err = {0};
         float *values = MLA_NEW_ARRAY(float, t->rows * t->cols);
-        MLA_ASSERT(mla_weights_read(weights, t->name, values, t->rows, t->cols, &err) == 0);
+        if (mla_weights_read(weights, t->name, values, t->rows, t->cols, &err) < 0)
+            MLA_ASSERT(strstr(err.text, "no finite number"));
         free(values);
     }
     const mla_vocab *vocab = mla_weights_vocab(weights);
