@@ -24,13 +24,14 @@ int mla_cmd_generate(int argc, char **argv);
 int mla_cmd_serve(int argc, char **argv);
 int mla_cmd_chat(int argc, char **argv);
 int mla_cmd_tasks(int argc, char **argv);
+int mla_cmd_model(int argc, char **argv);
 int mla_cmd_completion(int argc, char **argv);
 
 // ---- options ---------------------------------------------------------------------------------
 
 typedef struct mla_options {               // what any command may be given; NULL or 0: not given
     const char *home, *tasks, *config, *run, *python, *prompt;
-    const char *host;
+    const char *to, *eos, *host;
     double temperature;
     int max_new, queue, kv_mb;
     int port;                              // -1: not given

@@ -56,6 +56,14 @@ const mla_command *mla_commands(size_t *n) {
         {"tasks", "tasks list | show NAME | prepare [NAME...]", "list, show and prepare tasks",
          "  --python PATH    interpreter that runs prepare.py\n"
          "  --json           list or show as JSON\n", mla_cmd_tasks},
+        {"model", "model list | fetch NAME... | info MODEL | convert IN OUT --to FORMAT",
+         "list, fetch, describe and convert models; MODEL and IN are names or paths",
+         "  --to FORMAT      hf (a folder, bf16), or GGUF as bf16, f16, q8_0 or q4_0\n"
+         "  --eos TOKEN      the end of a turn, such as <|im_end|> or <|endoftext|>, where the\n"
+         "                   file names none or the wrong one\n"
+         "  --python PATH    interpreter whose pip fetches\n"
+         "  --force          replace OUT if it is there\n"
+         "  --json           list or describe as JSON\n", mla_cmd_model},
         {"completion", "completion bash", "print a completion script for bash", "",
          mla_cmd_completion},
     };
@@ -74,8 +82,8 @@ int mla_cmd_completion(int argc, char **argv) {
     for (size_t i = 0; i < n; i++) printf("%s%s", i ? " " : "", commands[i].name);
     printf("\" -- \"$word\"))\n  elif [[ \"$word\" == -* ]]; then\n"
            "    COMPREPLY=($(compgen -W \"--help --home --tasks --config --run --python --prompt "
-           "--temperature --max-new --seed --json --quiet --check --force --host "
-           "--port --queue --kv-mb --jsonl\" -- \"$word\"))\n"
+           "--temperature --max-new --seed --json --quiet --check --force --to "
+           "--eos --host --port --queue --kv-mb --jsonl\" -- \"$word\"))\n"
            "  else\n    COMPREPLY=($(compgen -f -- \"$word\"))\n  fi\n}\n"
            "complete -F _mlagent mlagent\n");
     return MLA_EXIT_OK;

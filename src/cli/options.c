@@ -10,7 +10,7 @@
 #include "cli/cli.h"
 
 enum { HOME = 256, TASKS, CONFIG, RUN, PYTHON, PROMPT, TEMPERATURE, MAX_NEW, SEED, JSON, QUIET,
-       CHECK, FORCE, HOST, PORT, QUEUE, KV_MB, JSONL };
+       CHECK, FORCE, TO, EOS, HOST, PORT, QUEUE, KV_MB, JSONL };
 
 static const struct option long_options[] = {{"help", no_argument, NULL, 'h'},
                                              {"home", required_argument, NULL, HOME},
@@ -31,6 +31,8 @@ static const struct option long_options[] = {{"help", no_argument, NULL, 'h'},
                                              {"queue", required_argument, NULL, QUEUE},
                                              {"kv-mb", required_argument, NULL, KV_MB},
                                              {"jsonl", no_argument, NULL, JSONL},
+                                             {"to", required_argument, NULL, TO},
+                                             {"eos", required_argument, NULL, EOS},
                                              {NULL, 0, NULL, 0}};
 
 static int bad_number(const char *option, const char *text) {
@@ -74,6 +76,8 @@ static int take(mla_options *out, int option) {
     case PORT: rc = read_int("--port", optarg, 0, 65535, &out->port); break;
     case QUEUE: rc = read_int("--queue", optarg, 1, 10000, &out->queue); break;
     case KV_MB: rc = read_int("--kv-mb", optarg, 1, 1 << 20, &out->kv_mb); break;
+    case TO: out->to = optarg; break;
+    case EOS: out->eos = optarg; break;
     case TEMPERATURE:
         rc = read_number("--temperature", optarg, 0, 10, &out->temperature);
         break;
