@@ -1,6 +1,7 @@
 // One token from one row of logits, and its log-probability under the untruncated distribution.
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "policy/internal.h"
@@ -21,32 +22,40 @@ void mla_sample_clear(mla_sample *sample) {
 #define BLOCK 256
 #define VECTORISED __attribute__((target_clones("default", "avx2", "avx512f")))
 
-// e^x for x <= 0 to about 1e-7 relative; written so that the compiler vectorises it, which it may
-// not do with libm's expf. Range reduction by powers of two, then a polynomial (Cephes' expf).
-// Below e^-87 it is 0, or tokens that are ruled out could be drawn.
-static inline float exp_negative(float exact) {
-    float x = exact > -87.0f ? exact : -87.0f;
-    float k = (float)(int)(x * 1.44269504f - 0.5f);
-    float r = x - k * 0.693359375f + k * 2.12194440e-4f;
-    float p = 1.9875691500e-4f;
+typedef float floats __attribute__((vector_size(LANES * sizeof(float))));
+typedef int32_t ints __attribute__((vector_size(LANES * sizeof(int32_t))));
+
+// y = e^(x * scale - shift) for LANES exponents <= 0, to about 1e-7 relative. Range reduction by
+// powers of two, then a polynomial (Cephes' expf). Below e^-87 it is 0, or tokens that are ruled out
+// could be drawn. Written in vectors: the compiler may not vectorise libm's expf, nor these choices.
+static inline __attribute__((always_inline)) void exps_lanes(const float *from, float scale,
+                                                             float shift, float *to) {
+    floats x;
+    memcpy(&x, from, sizeof x);
+    x = x * scale - shift;
+    const ints in = x > -87.0f, least = (ints)((floats){0} - 87.0f);
+    x = (floats)(((ints)x & in) | (least & ~in));
+    const ints power = __builtin_convertvector(x * 1.44269504f - 0.5f, ints);
+    const floats k = __builtin_convertvector(power, floats);
+    const floats r = x - k * 0.693359375f + k * 2.12194440e-4f;
+    floats p = (floats){0} + 1.9875691500e-4f;
     p = p * r + 1.3981999507e-3f;
     p = p * r + 8.3334519073e-3f;
     p = p * r + 4.1665795894e-2f;
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
     p = p * r * r + r + 1.0f;
-    union {
-        int32_t i;
-        float f;
-    } scale = {.i = ((int32_t)k + 127) << 23};
-    return exact > -87.0f ? p * scale.f : 0.0f;
+    p *= (floats)(((power + 127) << 23) & in);
+    memcpy(to, &p, sizeof p);
 }
 
 VECTORISED static void exps(const float *x, int n, float scale, float shift, float *y) {
     int i = 0;
-    for (; i + LANES <= n; i += LANES)
-        for (int l = 0; l < LANES; l++) y[i + l] = exp_negative(x[i + l] * scale - shift);
-    for (; i < n; i++) y[i] = exp_negative(x[i] * scale - shift);
+    for (; i + LANES <= n; i += LANES) exps_lanes(x + i, scale, shift, y + i);
+    float rest[LANES] = {0};
+    for (int k = i; k < n; k++) rest[k - i] = x[k];
+    exps_lanes(rest, scale, shift, rest);
+    for (int k = i; k < n; k++) y[k] = rest[k - i];
 }
 
 VECTORISED static float largest(const float *x, int n) {
@@ -70,9 +79,33 @@ VECTORISED static double sum(const float *x, int n) {
     return total;
 }
 
+// How many of p [n] reach `least`, and their sum to *mass.
+VECTORISED static size_t count_from(const float *p, int n, float least, double *mass) {
+    double lane[LANES] = {0};
+    int count[LANES] = {0}, i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int l = 0; l < LANES; l++) {
+            const int in = p[i + l] >= least;
+            count[l] += in;
+            lane[l] += (double)(p[i + l] * (float)in);
+        }
+    size_t all = 0;
+    *mass = 0;
+    for (; i < n; i++) {
+        all += p[i] >= least;
+        *mass += (double)(p[i] >= least ? p[i] : 0);
+    }
+    for (int l = 0; l < LANES; l++) {
+        all += (size_t)count[l];
+        *mass += lane[l];
+    }
+    return all;
+}
+
 static int argmax(const float *x, int n) {
     const float top = largest(x, n);
     int at = 0;
+    while (at + BLOCK < n && largest(x + at, BLOCK) < top) at += BLOCK;
     while (at < n - 1 && x[at] < top) at++;
     return at;
 }
@@ -125,18 +158,6 @@ static int compare(const void *a, const void *b) {
     const candidate *x = a, *y = b;
     if (x->p != y->p) return x->p < y->p ? 1 : -1;
     return (x->id > y->id) - (x->id < y->id);
-}
-
-// How many tokens reach `least`, and their sum to *mass.
-static size_t count_from(const float *p, int vocab, float least, double *mass) {
-    size_t n = 0;
-    *mass = 0;
-    for (int i = 0; i < vocab; i++) {
-        if (p[i] < least) continue;
-        n++;
-        *mass += (double)p[i];
-    }
-    return n;
 }
 
 // A likelihood that every token which may be kept reaches; *n: how many tokens do, *mass: the sum
