@@ -26,8 +26,9 @@ typedef float floats __attribute__((vector_size(LANES * sizeof(float))));
 typedef int32_t ints __attribute__((vector_size(LANES * sizeof(int32_t))));
 
 // y = e^(x * scale - shift) for LANES exponents <= 0, to about 1e-7 relative. Range reduction by
-// powers of two, then a polynomial (Cephes' expf). Below e^-87 it is 0, or tokens that are ruled out
-// could be drawn. Written in vectors: the compiler may not vectorise libm's expf, nor these choices.
+// powers of two, then a polynomial (Cephes' expf). Below e^-87 it is 0, or tokens that are ruled
+// out could be drawn. Written in vectors: the compiler may not vectorise libm's expf, nor these
+// choices.
 static inline __attribute__((always_inline)) void exps_lanes(const float *from, float scale,
                                                              float shift, float *to) {
     floats x;
