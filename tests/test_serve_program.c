@@ -123,7 +123,7 @@ static void more_lines_than_are_read_ahead_are_answered(void **state) {
     for (int i = 0; i < LINES; i++) {
         mla_buf_printf(&in, "{\"prompt\": \"a\", \"max_new\": %d, \"id\": %d}\n", 1 + i % 3, i);
     }
-    mla_buf out = run("generate %s --jsonl --quiet", mla_buf_text(&in), 0);
+    mla_buf out = run("generate %s --jsonl --quiet --compute f32", mla_buf_text(&in), 0);
     assert_int_equal(count_lines(&out), LINES);
     for (int i = 0; i < LINES; i += 101) {
         json_t *line = line_of(&out, i);
@@ -171,8 +171,28 @@ static void a_chat_survives_a_full_context(void **state) {
     mla_buf_clear(&once);
 }
 
+static void what_cannot_be_is_said_at_once(void **state) {
+    (void)state;
+    static const struct {
+        const char *line, *words;
+        int status;
+    } wrong[] = {
+        {"serve", "usage", 2}, {"chat", "usage", 2}, {"generate --jsonl", "usage", 2},
+        {"serve %s --port 70000", "--port", 2}, {"serve %s --queue 0", "--queue", 2},
+        {"chat %s --compute fp4", "fp4", 2}, {"serve %s-not", "-not", 1},
+        {"serve smollm2-135m-instruct --port 0 --kv-mb 1", "KV cache of 1 MiB", 1},
+        {"serve %s --host no.such.host.invalid --port 0 --quiet", "no.such.host.invalid", 1},
+    };
+    for (size_t i = 0; i < MLA_COUNT(wrong); i++) {
+        mla_buf out = run(wrong[i].line, "", wrong[i].status);
+        if (!strstr(mla_buf_text(&out), wrong[i].words)) fail_msg("%s", mla_buf_text(&out));
+        mla_buf_clear(&out);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_cannot_be_is_said_at_once),
         cmocka_unit_test(lines_are_answered_in_their_order),
         cmocka_unit_test(a_bad_line_does_not_hold_up_the_others),
         cmocka_unit_test(more_lines_than_are_read_ahead_are_answered),

@@ -35,6 +35,7 @@ typedef struct mla_options {               // what any command may be given; NUL
     double temperature;
     int max_new, queue, kv_mb;
     int port;                              // -1: not given
+    mla_compute compute;                   // by default the best for training
     uint64_t seed;
     bool json, quiet, check, force, jsonl;
     char **rest;                           // operands

@@ -198,7 +198,8 @@ static int open_and_talk(const mla_options *o, mla_err *err) {
     bool terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
     talk t = {.options = o, .terminal = terminal,
               .interrupts = terminal ? catch_interrupts() : -1};
-    const mla_policy_options wanted = mla_policy_options_default();
+    mla_policy_options wanted = mla_policy_options_default();
+    wanted.compute = o->compute;
     char *path = mla_options_model(o, o->rest[0]);
     t.policy = mla_policy_open(path, &wanted, err);
     free(path);

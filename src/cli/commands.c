@@ -9,6 +9,10 @@
     "  --python PATH    interpreter of the task Python\n"                             \
     "  --force          run the stage again: what it made before is removed\n"
 
+#define COMPUTE_HELP                                                                  \
+    "  --compute TYPE   f32, bf16 or int8: of weights and products (default: bf16 where\n" \
+    "                   the processor has AVX-512, else f32; int8 is the fastest)\n"
+
 const mla_command *mla_commands(size_t *n) {
     static const mla_command commands[] = {
         {"pipeline", "pipeline CONFIG.yaml [--run DIR]", "run all stages: the whole method",
@@ -37,18 +41,18 @@ const mla_command *mla_commands(size_t *n) {
          "  --port N         0 takes any free one (default 8080); the address is printed\n"
          "  --queue N        requests that wait or run at a time; beyond: 429 (default 64)\n"
          "  --kv-mb N        ceiling of the KV cache in MiB (default 1024)\n"
-         "  --seed N         of requests without one (default 1)\n"
+         "  --seed N         of requests without one (default 1)\n" COMPUTE_HELP
          "With MLAGENT_API_KEY in the environment, clients must send it as their bearer key.\n",
          mla_cmd_serve},
         {"chat", "chat MODEL", "talk with a model; /help lists commands",
          "  --max-new N      tokens of a reply at most (default 256)\n"
          "  --temperature T  0 is greedy (default 1)\n"
-         "  --seed N         (default 1)\n", mla_cmd_chat},
+         "  --seed N         (default 1)\n" COMPUTE_HELP, mla_cmd_chat},
         {"generate", "generate MODEL [--prompt TEXT | --jsonl]",
          "sample a reply; the prompt comes from --prompt or standard input",
          "  --jsonl          read one JSON object a line, write one a line in the same order:\n"
          "                   {\"prompt\": ...} or {\"messages\": [...]}, with id, n, max_new,\n"
-         "                   temperature, top_k, top_p, min_p, seed, stop as wanted\n"
+         "                   temperature, top_k, top_p, min_p, seed, stop as wanted\n" COMPUTE_HELP
          "  --max-new N      tokens at most (default 256)\n"
          "  --temperature T  0 is greedy (default 1)\n"
          "  --seed N         (default 1)\n"
@@ -83,7 +87,8 @@ int mla_cmd_completion(int argc, char **argv) {
     printf("\" -- \"$word\"))\n  elif [[ \"$word\" == -* ]]; then\n"
            "    COMPREPLY=($(compgen -W \"--help --home --tasks --config --run --python --prompt "
            "--temperature --max-new --seed --json --quiet --check --force --to "
-           "--eos --host --port --queue --kv-mb --jsonl\" -- \"$word\"))\n"
+           "--eos --host --port --queue --kv-mb --jsonl "
+           "--compute\" -- \"$word\"))\n"
            "  else\n    COMPREPLY=($(compgen -f -- \"$word\"))\n  fi\n}\n"
            "complete -F _mlagent mlagent\n");
     return MLA_EXIT_OK;

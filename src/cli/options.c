@@ -10,7 +10,8 @@
 #include "cli/cli.h"
 
 enum { HOME = 256, TASKS, CONFIG, RUN, PYTHON, PROMPT, TEMPERATURE, MAX_NEW, SEED, JSON, QUIET,
-       CHECK, FORCE, TO, EOS, HOST, PORT, QUEUE, KV_MB, JSONL };
+       CHECK, FORCE, TO, EOS, HOST, PORT, QUEUE, KV_MB, JSONL,
+       COMPUTE };
 
 static const struct option long_options[] = {{"help", no_argument, NULL, 'h'},
                                              {"home", required_argument, NULL, HOME},
@@ -31,6 +32,7 @@ static const struct option long_options[] = {{"help", no_argument, NULL, 'h'},
                                              {"queue", required_argument, NULL, QUEUE},
                                              {"kv-mb", required_argument, NULL, KV_MB},
                                              {"jsonl", no_argument, NULL, JSONL},
+                                             {"compute", required_argument, NULL, COMPUTE},
                                              {"to", required_argument, NULL, TO},
                                              {"eos", required_argument, NULL, EOS},
                                              {NULL, 0, NULL, 0}};
@@ -57,6 +59,20 @@ static int read_int(const char *option, const char *text, int lo, int hi, int *o
     return rc;
 }
 
+static int read_compute(const char *text, mla_compute *out) {
+    static const struct {
+        const char *name;
+        mla_compute compute;
+    } known[] = {{"f32", MLA_COMPUTE_F32}, {"bf16", MLA_COMPUTE_BF16}, {"int8", MLA_COMPUTE_INT8}};
+    for (size_t i = 0; i < MLA_COUNT(known); i++) {
+        if (strcmp(text, known[i].name) != 0) continue;
+        *out = known[i].compute;
+        return 0;
+    }
+    fprintf(stderr, "mlagent: --compute: \"%s\" is not f32, bf16 or int8\n", text);
+    return MLA_EXIT_USAGE;
+}
+
 static int take(mla_options *out, int option) {
     double value;
     int rc = 0;
@@ -73,6 +89,7 @@ static int take(mla_options *out, int option) {
     case FORCE: out->force = true; break;
     case HOST: out->host = optarg; break;
     case JSONL: out->jsonl = true; break;
+    case COMPUTE: rc = read_compute(optarg, &out->compute); break;
     case PORT: rc = read_int("--port", optarg, 0, 65535, &out->port); break;
     case QUEUE: rc = read_int("--queue", optarg, 1, 10000, &out->queue); break;
     case KV_MB: rc = read_int("--kv-mb", optarg, 1, 1 << 20, &out->kv_mb); break;
@@ -110,7 +127,8 @@ static void print_help(const char *name) {
 }
 
 int mla_options_parse(mla_options *out, int argc, char **argv) {
-    *out = (mla_options){.temperature = 1.0, .max_new = 256, .seed = 1, .port = -1};
+    *out = (mla_options){.temperature = 1.0, .max_new = 256, .seed = 1, .port = -1,
+                         .compute = mla_compute_best()};
     optind = 1;
     for (int option; (option = getopt_long(argc, argv, "h", long_options, NULL)) != -1;) {
         if (option == 'h') {

@@ -256,6 +256,13 @@ static mla_http_server *start_server(mla_service *service, const mla_serve_optio
     return mla_http_server_start(&options, err);
 }
 
+static int check_cache(const mla_service *service, const mla_serve_options *o, mla_err *err) {
+    size_t live;
+    if (mla__hub_stats(service->hub, &live).pages_total) return 0;
+    return mla_err_set(err, "a KV cache of %zu MiB cannot hold one page of %d tokens of this model;"
+                       " give it more memory", o->kv_bytes >> 20, MLA_KV_PAGE);
+}
+
 mla_service *mla_serve_start(mla_policy *policy, const mla_serve_options *options, mla_err *err) {
     mla_service *service = MLA_NEW(mla_service);
     service->model = mla_utf8_repair(options->model, strlen(options->model), NULL);
@@ -264,7 +271,9 @@ mla_service *mla_serve_start(mla_policy *policy, const mla_serve_options *option
     mla__metrics_init(&service->metrics);
     service->hub = mla__hub_create(policy, &service->metrics, options->kv_bytes,
                                    options->live_max);
-    service->server = start_server(service, options, err);
+    if (check_cache(service, options, err) == 0) {
+        service->server = start_server(service, options, err);
+    }
     if (service->server) return service;
     mla_serve_free(service);
     return NULL;
