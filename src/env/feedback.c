@@ -126,10 +126,13 @@ static void add_streams(mla_buf *out, const mla__result *result) {
 
 // --- outcome and score -------------------------------------------------------------------------
 
-// Whole seconds, and none of the first: the same run must read the same, or the same seed would not
-// give the same trajectory.
-static void add_seconds(mla_buf *out, const char *preposition, double seconds) {
-    if (seconds >= 1) mla_buf_printf(out, " %s about %.0f s", preposition, seconds);
+// No seconds: the same run must read the same on any day, or the same seed would not give the same
+// trajectory. A run that comes near its limit is told so.
+static void add_haste(mla_buf *out, const mla_task *task, double seconds) {
+    if (seconds > task->limits.seconds / 2) {
+        mla_buf_printf(out, ", taking more than half of its time limit of %.0f s",
+                       task->limits.seconds);
+    }
 }
 
 static void add_outcome(mla_buf *out, const mla_task *task, const mla__result *r) {
@@ -137,7 +140,7 @@ static void add_outcome(mla_buf *out, const mla_task *task, const mla__result *r
     switch (r->outcome) {
     case MLA_OUTCOME_OK:
         mla_buf_puts(out, "The script ran");
-        add_seconds(out, "in", r->seconds);
+        add_haste(out, task, r->seconds);
         mla_buf_puts(out, ".");
         break;
     case MLA_OUTCOME_NO_SUBMISSION:
@@ -158,9 +161,7 @@ static void add_outcome(mla_buf *out, const mla_task *task, const mla__result *r
         mla_buf_puts(out, "The sandbox failed; this is not the script's fault. Nothing changed.");
         break;
     default:
-        mla_buf_printf(out, "The script failed with %s", type);
-        add_seconds(out, "after", r->seconds);
-        mla_buf_puts(out, ": no score.");
+        mla_buf_printf(out, "The script failed with %s: no score.", type);
     }
 }
 
