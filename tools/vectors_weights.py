@@ -62,6 +62,12 @@ def hf_name(name):
     return f"{NAMES[stem]}.{kind}"
 
 
+def unpermuted(values, heads):
+    """Llama's Q and K rows, which GGUF keeps in the order of interleaved rotary embedding."""
+    rows, cols = values.shape
+    return values.reshape(heads, rows // heads // 2, 2, cols).swapaxes(1, 2).reshape(rows, cols)
+
+
 def write_real(source, path):
     reader = gguf.GGUFReader(source)
     heads = {"attn_q": reader.fields["llama.attention.head_count"].contents(),
@@ -71,9 +77,7 @@ def write_real(source, path):
         values = gguf.dequantize(tensor.data, tensor.tensor_type).astype(np.float32)
         part = tensor.name.split(".")[-2]
         if part in heads:
-            rows, cols = values.shape
-            values = (values.reshape(heads[part], rows // heads[part] // 2, 2, cols)
-                      .swapaxes(1, 2).reshape(rows, cols))
+            values = unpermuted(values, heads[part])
         shape = values.shape if values.ndim == 2 else (1, *values.shape)
         digest = hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
         out[hf_name(tensor.name)] = [*map(int, shape), digest]
@@ -82,7 +86,12 @@ def write_real(source, path):
         f.write("\n")
 
 
-source, out = sys.argv[1:3]
-os.makedirs(out, exist_ok=True)
-write_quant(os.path.join(out, "quant.bin"))
-write_real(source, os.path.join(out, "smollm2.json"))
+def main():
+    source, out = sys.argv[1:3]
+    os.makedirs(out, exist_ok=True)
+    write_quant(os.path.join(out, "quant.bin"))
+    write_real(source, os.path.join(out, "smollm2.json"))
+
+
+if __name__ == "__main__":
+    main()
