@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Proves `mlagent serve` against the real `openai` client and curl.
 
-    python tools/check_serve.py [--program build/mlagent] [--model MODEL]
+    python tools/check_serve.py [--program build/mlagent] [--model MODEL] [--compute TYPE]
 
 Needs the Python package `openai` and the program curl. Starts the service on a free port of this
-machine, checks it, stops it with Ctrl-C while a stream runs. Each check is one line; the exit status
-is 1 when one fails.
+machine, checks it, stops it with Ctrl-C while a stream runs. Each check is one line; the exit
+status is 1 when one fails.
 """
 import argparse
 import base64
@@ -62,7 +62,8 @@ class Checks:
     def check(self, what, good, shown=""):
         self.passed += bool(good)
         self.failed += not good
-        print(f"{'ok    ' if good else 'FAILED'}  {what}{':  ' if shown else ''}{shown}", flush=True)
+        tail = f":  {shown}" if shown else ""
+        print(f"{'ok    ' if good else 'FAILED'}  {what}{tail}", flush=True)
 
     def raises(self, what, kind, call, code=None):
         try:
@@ -85,8 +86,8 @@ def check_chat(c, service, client):
     choice = reply.choices[0]
     c.check("chat", choice.message.content and choice.finish_reason in ("stop", "length"),
             repr(choice.message.content))
-    c.check("usage", reply.usage.total_tokens ==
-            reply.usage.prompt_tokens + reply.usage.completion_tokens, str(reply.usage.total_tokens))
+    u = reply.usage
+    c.check("usage", u.total_tokens == u.prompt_tokens + u.completion_tokens, str(u.total_tokens))
     tokens = choice.logprobs.content
     c.check("log-probabilities", "".join(t.token for t in tokens) == choice.message.content and
             all(t.logprob <= 0 for t in tokens), f"{len(tokens)} tokens")
@@ -119,8 +120,9 @@ def check_stream(c, service, client):
 
 
 def check_completions(c, service, client):
-    reply = client.completions.create(model=service.model, prompt=["import numpy as", "def add(a, b):"],
-                                      max_tokens=12, temperature=0, logprobs=1)
+    prompts = ["import numpy as", "def add(a, b):"]
+    reply = client.completions.create(model=service.model, prompt=prompts, max_tokens=12,
+                                      temperature=0, logprobs=1)
     for choice, wanted in zip(reply.choices, (" np", "b")):
         c.check("completion", wanted in choice.text and
                 "".join(choice.logprobs.tokens) == choice.text, repr(choice.text))
@@ -141,7 +143,8 @@ def check_embeddings(c, service, client):
     dot = [[sum(a * b for a, b in zip(u, v)) for v in vectors] for u in vectors]
     c.check("embeddings have length 1", all(abs(dot[i][i] - 1) < 1e-4 for i in range(3)),
             f"{len(vectors[0])} dimensions")
-    c.check("embeddings follow meaning", dot[0][1] > dot[0][2], f"{dot[0][1]:.3f} > {dot[0][2]:.3f}")
+    c.check("embeddings follow meaning", dot[0][1] > dot[0][2],
+            f"{dot[0][1]:.3f} > {dot[0][2]:.3f}")
     c.check("base64 and numbers agree", all(
         abs(a - b) < 1e-6 for x, y in zip(coded.data, plain.data)
         for a, b in zip(x.embedding, y.embedding)) and
@@ -167,7 +170,7 @@ def check_errors(c, service, client):
     c.raises("context exceeded", bad, lambda: chat(service, client, max_tokens=1000000),
              "context_length_exceeded")
     c.raises("a long prompt", bad, lambda: chat(service, client, messages=[
-        {"role": "user", "content": "word " * 20000}]), "context_length_exceeded")
+        {"role": "user", "content": "word " * 40000}]), "context_length_exceeded")
     c.raises("tools are refused", bad, lambda: chat(service, client, tools=[
         {"type": "function", "function": {"name": "f"}}]), "unsupported_parameter")
     c.raises("wrong key", openai.AuthenticationError,
@@ -197,7 +200,8 @@ def check_curl(c, service):
 
 
 def check_hang_up(c, service):
-    before, tokens = service.metric("mlagent_engine_cancelled_total"), service.metric("mlagent_new_tokens_total")
+    before = service.metric("mlagent_engine_cancelled_total")
+    tokens = service.metric("mlagent_new_tokens_total")
     body = json.dumps({"model": service.model, "prompt": "Once", "max_tokens": 1500,
                        "temperature": 1.5})
     subprocess.run(["curl", "-s", "--max-time", "1", "-H", f"Authorization: Bearer {service.key}",
@@ -206,14 +210,15 @@ def check_hang_up(c, service):
     while service.metric("mlagent_requests_live") and time.time() < deadline:
         time.sleep(0.02)
     sampled = service.metric("mlagent_new_tokens_total") - tokens
-    c.check("who hangs up is cancelled", service.metric("mlagent_engine_cancelled_total") == before + 1
-            and sampled < 1500, f"after {sampled:.0f} of 1500 tokens")
+    cancelled = service.metric("mlagent_engine_cancelled_total") - before
+    c.check("who hangs up is cancelled", cancelled == 1 and sampled < 1500,
+            f"after {sampled:.0f} of 1500 tokens")
 
 
 def check_many(c, service, client):
     def ask(i, out):
-        out[i] = chat(service, client, seed=i, messages=[
-            {"role": "user", "content": f"Tell me about the number {i}."}]).choices[0].message.content
+        words = [{"role": "user", "content": f"Tell me about the number {i}."}]
+        out[i] = chat(service, client, seed=i, messages=words).choices[0].message.content
 
     together, alone = {}, {}
     threads = [threading.Thread(target=ask, args=(i, together)) for i in range(16)]
@@ -231,8 +236,8 @@ def check_many(c, service, client):
             f"{fast:.1f} s together, {slow:.1f} s one after another")
 
 
-def check_full(c, program, model):
-    service = Service(program, model, "--queue", "1")
+def check_full(c, program, model, more):
+    service = Service(program, model, "--queue", "1", *more)
     client = service.client()
     stream = chat(service, client, stream=True, max_tokens=1000, temperature=1.5)
     next(iter(stream))
@@ -263,17 +268,19 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--program", default=os.path.join(here, "build/mlagent"))
     parser.add_argument("--model", default="smollm2-135m-instruct")
+    parser.add_argument("--compute", default="bf16")
     options = parser.parse_args()
     c = Checks()
-    service = Service(options.program, options.model)
+    more = ("--compute", options.compute)
+    service = Service(options.program, options.model, *more)
     client = service.client()
-    print(f"openai {openai.__version__}, {service.model} at {service.url}")
+    print(f"openai {openai.__version__}, {service.model} ({options.compute}) at {service.url}")
     for check in (check_chat, check_stream, check_completions, check_embeddings, check_models,
                   check_errors, check_many):
         check(c, service, client)
     check_curl(c, service)
     check_hang_up(c, service)
-    check_full(c, options.program, options.model)
+    check_full(c, options.program, options.model, more)
     check_stop(c, service, client)
     print(f"{c.passed} passed, {c.failed} failed")
     sys.exit(1 if c.failed else 0)
