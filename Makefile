@@ -1,5 +1,5 @@
 # mlagent: `make` builds build/mlagent; `make test`, `make test-long`, `make check`, `make asan test`,
-# `make bench`, `make fuzz`.
+# `make bench`, `make fuzz`, `make replay` (the fuzzers' corpora).
 # ROOMS narrows the library to some rooms, BUILD names another build folder.
 CC      ?= gcc
 BUILD   ?= build
@@ -25,7 +25,7 @@ LONGBIN := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/long_*.c))
 BENCHES := $(wildcard bench/*.c)
 LIB     := $(BUILD)/libmlagent.a
 
-.PHONY: all tests test test-long check asan bench fuzz clean
+.PHONY: all tests test test-long check asan bench fuzz replay clean
 .SECONDARY:
 
 all: $(BUILD)/mlagent
@@ -78,17 +78,29 @@ FUZZ_task      := task/*
 FUZZ_gguf      := model/weights model/gguf model/quant model/safetensors model/huggingface model/hf_vocab
 FUZZ_tokenizer := policy/tokenizer policy/bpe policy/pretok policy/normalize policy/tokenizer_json \
                   policy/unicode_table $(FUZZ_gguf)
+FUZZ_http      := serve/request $(FUZZ_tokenizer)
 FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+REPLAYS := $(FUZZERS:build/fuzz/%=build/replay/%)
+FUZZ_FLAGS := -g -O1 -std=c17 -D_GNU_SOURCE -DUTF8PROC_EXPORTS -Isrc -Itests
+fuzz_sources = $(filter tests/%.c,$^) $(wildcard $(FUZZ_$*:%=src/%.c)) $(wildcard src/base/*.c)
 
 build/fuzz/%: tests/fuzz/fuzz_%.c Makefile $(wildcard src/*/*.[ch])
 	@mkdir -p build/fuzz/corpus.$*
-	clang -g -O1 -fsanitize=fuzzer,address,undefined -std=c17 -D_GNU_SOURCE -DUTF8PROC_EXPORTS -Isrc -Itests \
-	    $< $(wildcard $(FUZZ_$*:%=src/%.c)) $(wildcard src/base/*.c) $(LDLIBS) -o $@
+	clang -fsanitize=fuzzer,address,undefined $(FUZZ_FLAGS) $(fuzz_sources) $(LDLIBS) -o $@
+
+build/replay/%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c Makefile $(wildcard src/*/*.[ch])
+	@mkdir -p build/replay
+	$(CC) -fsanitize=address,undefined -fno-sanitize-recover=undefined -Wno-unknown-pragmas $(FUZZ_FLAGS) \
+	    $(fuzz_sources) $(LDLIBS) -o $@
+
+# The corpora that are kept, under ASan and UBSan, without a fuzzer.
+replay: $(REPLAYS)
+	@for f in $(REPLAYS); do $$f tests/fuzz/corpus/$$(basename $$f) || exit 1; done
 
 fuzz: $(FUZZERS)
 	@for f in $(FUZZERS); do echo "== $$f"; $$f -max_total_time=$(FUZZ_SECONDS) -timeout=20 \
 	    -rss_limit_mb=2048 -verbosity=0 -print_final_stats=1 -artifact_prefix=build/fuzz/ \
-	    build/fuzz/corpus.$$(basename $$f) || exit 1; done
+	    build/fuzz/corpus.$$(basename $$f) tests/fuzz/corpus/$$(basename $$f) || exit 1; done
 
 clean:
 	rm -rf build
