@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "policy/internal.h"
 #include "tiny_policy.h"
 
 enum { SAMPLES = 4, NEW = 24 };
@@ -112,6 +113,41 @@ static void sampled_logprobs_are_those_of_the_training_forward(void **state) {
     mla_ids_clear(&a);
 }
 
+// Prompts of more than a page, with a head in common: the second time all are found in the prefix
+// cache, and the cuts of one do not touch the other.
+static void a_known_prompt_gives_the_same_bits(void **state) {
+    (void)state;
+    static const char *const words =
+        "The script reads a table of houses, fits a linear model to the logarithm of their prices "
+        "and writes what it predicts for the hidden rows. Its score is the root of the mean "
+        "squared error, and less of it is better. Change one thing that may help: ";
+    char *texts[2] = {mla_format("%suse trees.", words), mla_format("%suse another loss.", words)};
+    mla_ids a = prompt_of(texts[0]), b = prompt_of(texts[1]);
+    mla_prompt_request both[2] = {request_of(&a, 1.0f, 5), request_of(&b, 1.0f, 6)};
+    both[1].top_k = 50;
+    both[1].top_p = 0.95f;
+    mla_sample once[2 * SAMPLES], again[2 * SAMPLES];
+    generate(both, 2, once);
+    uint64_t before = mla_engine_get_stats(policy->engine).cached_tokens;
+    generate(both, 2, again);
+    uint64_t found = mla_engine_get_stats(policy->engine).cached_tokens - before;
+    assert_int_equal(found, (a.len - 1) / MLA_KV_PAGE * MLA_KV_PAGE +
+                                (b.len - 1) / MLA_KV_PAGE * MLA_KV_PAGE);
+    assert_true(found > 0);
+    for (int k = 0; k < 2 * SAMPLES; k++) {
+        assert_int_equal(once[k].n, again[k].n);
+        assert_memory_equal(once[k].ids, again[k].ids, once[k].n * sizeof *once[k].ids);
+        assert_memory_equal(once[k].logprobs, again[k].logprobs,
+                            once[k].n * sizeof *once[k].logprobs);
+    }
+    clear(once, 2 * SAMPLES);
+    clear(again, 2 * SAMPLES);
+    mla_ids_clear(&a);
+    mla_ids_clear(&b);
+    free(texts[0]);
+    free(texts[1]);
+}
+
 static void greedy_samples_agree_and_end(void **state) {
     (void)state;
     mla_ids a = prompt_of("What is 2 + 2? Answer with one number.");
@@ -180,6 +216,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_sample_does_not_depend_on_the_rest_of_the_batch),
         cmocka_unit_test(sampled_logprobs_are_those_of_the_training_forward),
+        cmocka_unit_test(a_known_prompt_gives_the_same_bits),
         cmocka_unit_test(greedy_samples_agree_and_end),
         cmocka_unit_test(text_cannot_end_a_turn),
         cmocka_unit_test(a_prompt_longer_than_the_context_is_refused),

@@ -70,7 +70,8 @@ struct mla_engine {
     size_t n_jobs, cap_jobs, n_running, cap_running, n_turns, cap_turns, cap_items;
     float *hidden;               // [cap_hidden, dim]
     size_t cap_hidden;
-    float *logits;               // [HEAD_ROWS, vocab]
+    float *logits;               // [cap_logits, vocab], at most HEAD_ROWS
+    size_t cap_logits;
     float *scratch;              // [threads, vocab]
     int threads;
     uint64_t last_handle;
@@ -89,7 +90,6 @@ mla_engine *mla__engine_create(const mla_model *model, int32_t end, size_t kv_by
     e->version = mla_model_version(model);
     e->prefixes = mla__radix_create(e->kv);
     e->threads = omp_get_max_threads();
-    e->logits = mla_alloc_aligned(HEAD_ROWS * (size_t)c->vocab * sizeof(float));
     e->scratch = mla_alloc_aligned((size_t)e->threads * (size_t)c->vocab * sizeof(float));
     return e;
 }
@@ -293,12 +293,16 @@ static void notice_weights(mla_engine *e) {
 
 // ---- drawing ----------------------------------------------------------------------------------
 
+// Room for `rows` of `width`; what was there is lost.
+static void reserve_rows(float **data, size_t *cap, size_t rows, int width) {
+    if (rows <= *cap) return;
+    free(*data);
+    *cap = rows;
+    *data = mla_alloc_aligned(rows * (size_t)width * sizeof **data);
+}
+
 static void reserve_hidden(mla_engine *e, size_t rows) {
-    if (rows <= e->cap_hidden) return;
-    free(e->hidden);
-    e->cap_hidden = rows;
-    e->hidden = mla_alloc_aligned(rows * (size_t)mla_model_get_config(e->model)->dim *
-                                  sizeof *e->hidden);
+    reserve_rows(&e->hidden, &e->cap_hidden, rows, mla_model_get_config(e->model)->dim);
 }
 
 static void push(sequence *s, int32_t id, float logprob) {
@@ -326,6 +330,7 @@ static void draw(mla_engine *e, size_t n_rows) {
     const mla_model_config *c = mla_model_get_config(e->model);
     for (size_t from = 0, at = 0; from < n_rows; from += HEAD_ROWS) {
         const size_t rows = n_rows - from < HEAD_ROWS ? n_rows - from : HEAD_ROWS;
+        reserve_rows(&e->logits, &e->cap_logits, rows, c->vocab);
         mla_head_logits(e->model, e->hidden + from * (size_t)c->dim, (int)rows, e->logits);
         size_t end = at;
         while (end < e->n_turns && e->turns[end].row < from + rows) end++;
