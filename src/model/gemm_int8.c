@@ -1,8 +1,8 @@
 // Matrix products with int8 weights, for sampling: a scale for each output channel, and for each
-// row of activations one that is found as the row comes; the few largest activations of a row are
-// wider whole numbers, since a model's outliers would else leave the others no precision. Sums are whole numbers and exact, so a
-// row's bits are the same in whichever product, block or company it is computed. Rows come in bf16
-// and leave as floats or bf16.
+// row of activations one that is found as the row comes. The few largest activations of a row are
+// wider whole numbers, since a model's outliers would else leave the others no precision. Sums are
+// whole numbers and exact, so a row's bits are the same in whichever product, block or company it
+// is computed. Rows come in bf16 and leave as floats or bf16.
 //
 // Weights lie once, in panels, in the order that oneDNN's blocked layout of bytes has too: it
 // multiplies blocks of rows where it can take the panels as they are, our own product the others.
@@ -13,7 +13,7 @@
 #include "model/gemm_internal.h"
 
 #define GROUP 64            // columns are filled up with zeros to whole groups, as oneDNN's are
-#define SUMS (10u << 20)    // whole-number results of one block at most
+#define SUMS (256u << 10)   // whole-number results at once: what the caches hold
 #define ROWS_AT_ONCE 24     // of our own product, for each panel
 #define FEW 6               // rows that are not worth a block of oneDNN's
 
@@ -47,8 +47,7 @@ mla__packed *mla__int8_create(mla__gemm *gemm, int out, int in) {
     w->scale = mla_alloc_aligned(rows * sizeof *w->scale);
     w->offset = mla_alloc_aligned(rows * sizeof *w->offset);
     w->desc = mla__plain_desc(w->padded, out, dnnl_s8, dnnl_BA16a64b4a);
-    if (takes_panels(gemm, w))
-        MLA__DNNL(dnnl_memory_create(&w->memory, &w->desc, gemm->engine, w->data));
+    w->by_blocks = takes_panels(gemm, w);
     return w;
 }
 
@@ -153,30 +152,43 @@ static void own_product(const whole *p, size_t row, size_t n) {
     for (size_t panel = 0; panel < panels; panel++) panel_rows(p, panel, row, n);
 }
 
-// Rows [row, row + block) by oneDNN, of which `n` are wanted.
-static void block_product(const whole *p, size_t row, size_t block, size_t n) {
-    const size_t out = (size_t)p->w->out, panels = panels_of(p);
+// Rows [row, row + block) by oneDNN, of which `n` are wanted; panels [panel, end).
+static void slice_product(const whole *p, size_t row, size_t block, size_t n, size_t panel,
+                          size_t end) {
+    const size_t first = panel * MLA__PANEL, left = (size_t)p->w->out - first;
+    const size_t out = left < (end - panel) * MLA__PANEL ? left : (end - panel) * MLA__PANEL;
+    const int padded = p->w->padded;
     // A panel's vectors may read beyond the last row's end.
     int32_t *sums = mla__arena_take(&p->gemm->sums, (block * out + MLA__PANEL) * sizeof *sums);
-    mla__product *product = mla__product_find(p->gemm, MLA__FORWARD, (int)block, p->w->padded,
-                                              (int)out, true, &p->w->desc);
-    mla__product_run(p->gemm, product, p->a + row * (size_t)p->w->padded, p->w->memory, sums);
+    const dnnl_memory_desc_t desc = mla__plain_desc(padded, (int)out, dnnl_s8, dnnl_BA16a64b4a);
+    mla__product *product =
+        mla__product_find(p->gemm, MLA__FORWARD, (int)block, padded, (int)out, true, &desc);
+    MLA__DNNL(dnnl_memory_set_data_handle(product->weights,
+                                          (void *)(uintptr_t)panel_at(p, panel)));
+    mla__product_run(p->gemm, product, p->a + row * (size_t)padded, product->weights, sums);
 #pragma omp parallel for schedule(static) if (n * out > MLA__PARALLEL)
-    for (size_t panel = 0; panel < panels; panel++)
+    for (size_t at = panel; at < end; at++)
         for (size_t r = 0; r < n; r++)
-            finish(p, row + r, panel, sums + r * out + panel * MLA__PANEL);
+            finish(p, row + r, at, sums + r * out + (at - panel) * MLA__PANEL);
+}
+
+static void block_product(const whole *p, size_t row, size_t block, size_t n) {
+    const size_t panels = panels_of(p), slice = SUMS / (block * MLA__PANEL);
+    for (size_t at = 0; at < panels; at += slice)
+        slice_product(p, row, block, n, at, panels - at < slice ? panels : at + slice);
 }
 
 static void quantise_rows(mla__gemm *gemm, const mla__packed *w, const mla__bf16 *x, size_t n,
                           uint8_t *a, mla__row_s8 *rows) {
     const size_t in = (size_t)w->in, padded = (size_t)w->padded;
 #pragma omp parallel for schedule(static) if (n * in > MLA__PARALLEL)
-    for (size_t i = 0; i < n; i++) gemm->kernels->quantise(x + i * in, in, a + i * padded, &rows[i]);
+    for (size_t i = 0; i < n; i++)
+        gemm->kernels->quantise(x + i * in, in, a + i * padded, &rows[i]);
 }
 
-static size_t next_block(size_t rows, size_t out) {
+static size_t next_block(size_t rows) {
     for (size_t i = 0; i + 1 < MLA_COUNT(block_sizes); i++)
-        if (block_sizes[i] <= rows && block_sizes[i] * out <= SUMS) return block_sizes[i];
+        if (block_sizes[i] <= rows) return block_sizes[i];
     return MLA__ROWS;
 }
 
@@ -190,11 +202,11 @@ void mla__int8_forward(mla__gemm *gemm, const mla__packed *w, const mla__bf16 *x
     const whole p = {.gemm = gemm, .w = w, .a = a, .rows = rows, .y = y, .y_f32 = y_f32};
     for (size_t at = 0, block; at < n; at += block) {
         const size_t left = n - at;
-        if (!w->memory || left <= FEW) {
+        if (!w->by_blocks || left <= FEW) {
             own_product(&p, at, left);
             return;
         }
-        block = next_block(mla__round_up(left, MLA__ROWS), (size_t)w->out);
+        block = next_block(mla__round_up(left, MLA__ROWS));
         block_product(&p, at, block, block < left ? block : left);
     }
 }

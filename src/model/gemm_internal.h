@@ -57,10 +57,11 @@ struct mla__packed {
     // in each, elements along k in groups of four bytes: [in / G, panel, G]. 0: not known.
     int panel;
     dnnl_memory_desc_t desc;
-    dnnl_memory_t memory; // NULL for int8 that oneDNN does not multiply
+    dnnl_memory_t memory; // NULL for int8
     void *data;
     size_t bytes;
     // int8 only: w = data * scale; offset is what the rows' bias adds to a sum.
+    bool by_blocks;  // oneDNN multiplies them too
     int padded;      // columns with the zeros that fill the last group
     float *scale;    // [out rounded up to PANEL]
     int32_t *offset; // [out rounded up to PANEL]

@@ -26,14 +26,16 @@ typedef struct mla__tile {
 
 #define MLA__PANEL 64      // output channels whose int8 weights lie together
 #define MLA__LONGEST 65536 // elements of a row of activations in whole numbers
-#define MLA__WIDE 8        // of them, those that may be too large for bytes
+#define MLA__WIDE 8        // of them at most, those that are too large for bytes
 
-// A row of activations in whole numbers: x = scale * q. The MLA__WIDE largest of a row may be so
-// much larger than the others that bytes for all would leave these no precision: theirs are apart.
+// A row of activations in whole numbers: x = scale * q. A few may be so much larger than the others
+// that bytes for all would leave these no precision: they are kept apart. They are those of the
+// MLA__WIDE largest that exceed the next one by a quarter.
 typedef struct mla__row_s8 {
-    float scale;                 // not finite if the row is not
-    int32_t index[MLA__WIDE];    // where they stand
-    int32_t value[MLA__WIDE];    // their q, within -2^20 .. 2^20; 0 among the bytes
+    float scale; // not finite if the row is not
+    int n_wide;
+    int32_t index[MLA__WIDE]; // [n_wide], where they stand
+    int32_t value[MLA__WIDE]; // [n_wide], their q, within -2^20 .. 2^20; 0 among the bytes
 } mla__row_s8;
 
 // c [rows, PANEL] = a [rows, k] b [k, PANEL] in whole numbers, exact in every table.
@@ -44,10 +46,10 @@ typedef struct mla__tile_s8 {
     int rows, k;      // k % 4 == 0
 } mla__tile_s8;
 
-// y [n], n <= PANEL, floats or bf16: what c [PANEL] of a row is worth.
+// y [n], n <= PANEL, floats or bf16: what the sums of a row are worth.
 typedef struct mla__finish_s8 {
     const mla__row_s8 *row;
-    const int32_t *c;
+    const int32_t *c;      // [PANEL], of the bytes
     const int8_t *b;       // as above
     const int32_t *offset; // [PANEL], what the bias added to c
     const float *scale;    // [PANEL], of b
@@ -89,7 +91,7 @@ typedef struct mla__kernels {
     void (*tile_bf16_amx)(const mla__tile *t);
     void (*tile_s8)(const mla__tile_s8 *t);
     void (*finish_s8)(const mla__finish_s8 *f);
-    // x [n], n <= MLA__LONGEST, to a [n] within -127 .. 127, plus the bias, and the rest of the row.
+    // x [n], n <= MLA__LONGEST, to a [n] within -127 .. 127, plus the bias, and to `row`.
     void (*quantise)(const mla__bf16 *x, size_t n, uint8_t *a, mla__row_s8 *row);
     int s8_bias; // for instructions that want bytes unsigned
     void (*softmax)(const mla__softmax *s);

@@ -63,7 +63,7 @@ KERNEL static void tile_s8(const mla__tile_s8 *t) {
 
 // ---- rows to whole numbers -------------------------------------------------------------------
 
-#define CHUNK 256 // elements whose largest is found at once
+#define CHUNK 64 // elements whose largest is found at once
 
 // An element's rank: its magnitude, then its place, the first being the highest. Never 0.
 KI vi ranks_of(const mla__bf16 *x, size_t at, size_t n) {
@@ -117,7 +117,11 @@ KI float rank_size(int32_t rank) {
 KERNEL static void quantise(const mla__bf16 *x, size_t n, uint8_t *a, mla__row_s8 *row) {
     int32_t tops[MLA__WIDE + 1];
     row_tops(x, n, tops);
-    const float rest = rank_size(tops[MLA__WIDE]) / 127.0f, most = rank_size(tops[0]) / 1048576.0f;
+    const float most = rank_size(tops[0]) / 1048576.0f;
+    float rest = rank_size(tops[MLA__WIDE]);
+    row->n_wide = 0;
+    while (row->n_wide < MLA__WIDE && rank_size(tops[row->n_wide]) > rest * 1.25f) row->n_wide++;
+    rest = rank_size(tops[row->n_wide]) / 127.0f;
     row->scale = rest > most ? rest : most;
     const float by = row->scale > 1e-30f ? 1.0f / row->scale : 0;
     for (size_t i = 0; i < n; i += VW) {
@@ -125,28 +129,42 @@ KERNEL static void quantise(const mla__bf16 *x, size_t n, uint8_t *a, mla__row_s
         vb bytes = __builtin_convertvector(q + S8_BIAS, vb);
         memcpy(a + i, &bytes, n - i < VW ? n - i : VW);
     }
-    for (int t = 0; t < MLA__WIDE; t++) {
-        const int32_t at = tops[t] ? 0xFFFF - (tops[t] & 0xFFFF) : 0;
+    for (int t = 0; t < row->n_wide; t++) {
+        const int32_t at = 0xFFFF - (tops[t] & 0xFFFF);
         const float size = rank_size(tops[t]) * by + ROUND - ROUND;
         row->index[t] = at;
         row->value[t] = x[at] >> 15 ? -(int32_t)size : (int32_t)size;
-        if (tops[t]) a[at] = S8_BIAS;
+        a[at] = S8_BIAS;
+    }
+}
+
+// All of a panel, also where y wants less of it.
+KI void add_wide(const mla__finish_s8 *f, vi *c) {
+    for (int t = 0; t < f->row->n_wide; t++) {
+        const size_t at = (size_t)f->row->index[t];
+        const int8_t *b = f->b + at / 4 * 4 * MLA__PANEL;
+        const int32_t value = f->row->value[t], left = 24 - 8 * (int32_t)(at % 4);
+#pragma GCC unroll 16
+        for (int v = 0; v < MLA__PANEL / VW; v++) {
+            vi bv;
+            memcpy(&bv, b + v * 4 * VW, sizeof bv);
+            c[v] += ((vi)((vu)bv << left) >> 24) * value;
+        }
     }
 }
 
 KERNEL static void finish_s8(const mla__finish_s8 *f) {
-    const float *scale = f->scale;
+    vi c[MLA__PANEL / VW];
+#pragma GCC unroll 16
+    for (int v = 0; v < MLA__PANEL / VW; v++) {
+        vi offset;
+        memcpy(&c[v], f->c + v * VW, sizeof c[v]);
+        memcpy(&offset, f->offset + v * VW, sizeof offset);
+        c[v] -= offset;
+    }
+    add_wide(f, c);
     for (size_t i = 0; i < f->n; i += VW) {
-        vi c, offset, b;
-        memcpy(&c, f->c + i, sizeof c);
-        memcpy(&offset, f->offset + i, sizeof offset);
-        c -= offset;
-        for (int t = 0; t < MLA__WIDE; t++) {
-            const size_t at = (size_t)f->row->index[t];
-            memcpy(&b, f->b + (at / 4 * MLA__PANEL + i) * 4, sizeof b);
-            c += BYTE_OF(b, at % 4) * f->row->value[t];
-        }
-        vf y = __builtin_convertvector(c, vf) * (load(scale + i) * f->row->scale);
+        vf y = __builtin_convertvector(c[i / VW], vf) * (load(f->scale + i) * f->row->scale);
         if (f->half)
             put_halves((mla__bf16 *)f->y + i, y, f->n - i);
         else
