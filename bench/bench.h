@@ -112,38 +112,51 @@ static inline double bench_bandwidth_limit(void) {
     return (double)(n * sizeof *data) / best * 1e-9;
 }
 
-static inline char *bench_model_path(void) {
-    char *home = mla_home(), *path = mla_fs_join(home, "models/smollm2-135m-instruct.gguf");
+static inline char *bench_model_file(const char *name) {
+    char *file = mla_format("models/%s.gguf", name);
+    char *home = mla_home(), *path = mla_fs_join(home, file);
     free(home);
+    free(file);
     return path;
 }
 
-// The default model, or, where its file is absent, random weights of its shape: as fast.
+static inline char *bench_model_path(void) {
+    return bench_model_file("smollm2-135m-instruct");
+}
+
+// The model in the file `path`, or, where that is absent, random weights of its shape: as fast.
+static inline mla_model *bench_load(const char *path, const mla_model_config *shape,
+                                    mla_compute compute, bool trainable) {
+    const mla_model_options options = {.compute = compute, .trainable = trainable};
+    mla_err err;
+    mla_model *model = mla_fs_exists(path) ? mla_model_load(path, &options, &err)
+                                           : mla_model_random(shape, &options, 1);
+    if (!model) {
+        fprintf(stderr, "bench: %s\n", err.text);
+        exit(1);
+    }
+    return model;
+}
+
 static inline mla_model *bench_model(mla_compute compute, bool trainable) {
     const mla_model_config shape = {.arch = MLA_ARCH_LLAMA, .vocab = 49152, .dim = 576,
                                     .layers = 30, .heads = 9, .kv_heads = 3, .head_dim = 64,
                                     .hidden = 1536, .max_context = 8192, .rope_theta = 100000,
                                     .norm_eps = 1e-5f, .tied = true};
-    const mla_model_options options = {.compute = compute, .trainable = trainable};
     char *path = bench_model_path();
-    mla_err err;
-    mla_model *model = mla_fs_exists(path) ? mla_model_load(path, &options, &err)
-                                           : mla_model_random(&shape, &options, 1);
-    if (!model) {
-        fprintf(stderr, "bench: %s\n", err.text);
-        exit(1);
-    }
+    mla_model *model = bench_load(path, &shape, compute, trainable);
     free(path);
     return model;
 }
 
-// The figure that `script` prints for `what`, or 0 where no peer is named by PEERS or it fails.
-static inline double bench_peer(const char *script, const char *what) {
+// The figure that `script` prints for `what` and the model in the file `model`, or 0 where no peer
+// is named by PEERS or it fails.
+static inline double bench_peer_on(const char *script, const char *what, const char *model) {
     const char *venv = getenv("PEERS");
     if (!venv || !*venv) return 0;
-    char *python = mla_format("%s/bin/python", venv), *model = bench_model_path();
+    char *python = mla_format("%s/bin/python", venv);
     char *file = mla_format("bench/peers/%s", script);
-    char *argv[] = {python, file, (char *)(uintptr_t)what, model, NULL};
+    char *argv[] = {python, file, (char *)(uintptr_t)what, (char *)(uintptr_t)model, NULL};
     mla_buf output;
     mla_proc_result result;
     mla_err err;
@@ -159,6 +172,13 @@ static inline double bench_peer(const char *script, const char *what) {
     mla_buf_clear(&output);
     free(python);
     free(file);
+    return value;
+}
+
+// The same on the default model.
+static inline double bench_peer(const char *script, const char *what) {
+    char *model = bench_model_path();
+    double value = bench_peer_on(script, what, model);
     free(model);
     return value;
 }
