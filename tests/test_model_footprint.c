@@ -12,7 +12,7 @@ enum { TOKENS = 512 };
 // mostly oneDNN's, that do not grow with the model.
 #define LEFT_OUT 4e6
 static mla_model_config shape(mla_arch arch, bool tied) {
-    return (mla_model_config){.arch = arch, .vocab = 6000, .dim = 256, .layers = 4, .heads = 4,
+    return (mla_model_config){.arch = arch, .vocab = 6016, .dim = 256, .layers = 4, .heads = 4,
                               .kv_heads = 2, .head_dim = 64, .hidden = 512, .max_context = 2048,
                               .rope_theta = 10000, .norm_eps = 1e-5f, .tied = tied};
 }
@@ -93,6 +93,7 @@ static void the_formula_tells_what_is_allocated(void **state) {
             check_tuning(&config, (mla_compute)compute);
             check_sampling(&config, (mla_compute)compute);
         }
+        check_sampling(&config, MLA_COMPUTE_INT8);
     }
 }
 

@@ -46,8 +46,8 @@ static json_t *vocab_json(const mla_vocab *v) {
                      "chat_template", v->chat_template != NULL);
 }
 
-static json_t *memory_json(const mla_model_config *c, mla_use use) {
-    mla_footprint f = mla_footprint_of(c, mla_compute_best(), use, TOKENS, RANK);
+static json_t *memory_json(const mla_model_config *c, mla_compute compute, mla_use use) {
+    mla_footprint f = mla_footprint_of(c, compute, use, TOKENS, RANK);
     return json_pack("{s:I, s:I, s:I, s:I, s:I}", "total", (json_int_t)f.total, "weights",
                      (json_int_t)f.weights, "optimiser", (json_int_t)f.optimiser, "cache",
                      (json_int_t)f.cache, "work", (json_int_t)f.work);
@@ -55,11 +55,14 @@ static json_t *memory_json(const mla_model_config *c, mla_use use) {
 
 static json_t *info_json(const mla_weights *weights, const char *path) {
     const mla_model_config *c = mla_weights_config(weights);
-    json_t *memory = json_pack("{s:s, s:i, s:i, s:o, s:o, s:o}", "compute",
-                               mla_compute_best() == MLA_COMPUTE_BF16 ? "bf16" : "fp32", "tokens",
-                               TOKENS, "lora_rank", RANK, "sample", memory_json(c, MLA_USE_SAMPLE),
-                               "lora", memory_json(c, MLA_USE_LORA), "full",
-                               memory_json(c, MLA_USE_FULL));
+    const mla_compute best = mla_compute_best();
+    json_t *memory = json_pack("{s:s, s:i, s:i, s:o, s:o, s:o, s:o}", "compute",
+                               best == MLA_COMPUTE_BF16 ? "bf16" : "fp32", "tokens", TOKENS,
+                               "lora_rank", RANK,
+                               "sample", memory_json(c, best, MLA_USE_SAMPLE),
+                               "sample_int8", memory_json(c, MLA_COMPUTE_INT8, MLA_USE_SAMPLE),
+                               "lora", memory_json(c, best, MLA_USE_LORA),
+                               "full", memory_json(c, best, MLA_USE_FULL));
     json_t *shape = json_pack(
         "{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:f}", "vocab", c->vocab, "width", c->dim,
         "layers", c->layers, "heads", c->heads, "key_heads", c->kv_heads, "head_width",
@@ -129,6 +132,7 @@ static void print_text(const json_t *info) {
     print_tokenizer(json_object_get(info, "tokenizer"));
     printf("  memory in %s, %d tokens\n", mla_json_get_text(memory, "compute", ""), TOKENS);
     print_use(memory, "sample", "sample");
+    print_use(memory, "sample_int8", "sample, int8");
     print_use(memory, "lora", "tune, LoRA 16");
     print_use(memory, "full", "tune fully");
 }

@@ -1,11 +1,15 @@
-// Memory by shape. With e bytes an element of the compute type (bf16 2, fp32 4), M the matrices of
-// the layers, V = vocab x dim, N the norms and biases, T tokens, and the other names of the shape:
+// Memory by shape. With e bytes an element of the compute type (bf16 and int8 2, fp32 4), p bytes
+// an element of packed weights (int8 1, else e), M the matrices of the layers, V = vocab x dim, N
+// the norms and biases, and the other names of the shape:
 //
-//   weights, frozen     e (M + 2 V) + 4 N           packed matrices; the embedding plain, the head
-//                                                   packed (a tied head is the embedding again)
+//   weights, frozen     p (M + V) + 4 N: packed matrices, the head among them; and the embedding,
+//                       e V, unless it is the head and the packed rows can be had back: with int8,
+//                       and with bf16 in whole panels
 //   weights, trainable  packed: e (M + V); plain for the way back, in bf16 only, where the master
 //                       values do not serve: e (M + V), and e V for a head of its own
-//   weights, LoRA       frozen, and plain ones for the way back: e M, and e V for a head of its own
+//   weights, LoRA       as frozen, the embedding plain, and for the way back plain ones: e M, and
+//                       e V for a head of its own
+//   scales of int8      8 an output channel
 //   angles              4 context head_dim          cosine and sine
 //   optimiser           16 a trained value: master, gradient, two moments; of adapters also 2 e,
 //                       plain and packed
@@ -27,7 +31,8 @@ enum { PREFILL = 512, HEAD_ROWS = 256 };   // rows of a prompt's chunk; of the h
 typedef struct sizes {
     uint64_t dim, hidden, width, qkv, layers, vocab, heads, e;
     uint64_t matrices, vectors, embedding;     // values: M, N, V
-    bool tied;
+    uint64_t channels, p;
+    bool tied, rows_packed;
 } sizes;
 
 static sizes sizes_of(const mla_model_config *c, mla_compute compute) {
@@ -40,6 +45,10 @@ static sizes sizes_of(const mla_model_config *c, mla_compute compute) {
     s.matrices = s.layers * (s.dim * s.qkv + s.width * s.dim + 3 * s.dim * s.hidden);
     s.vectors = s.layers * (2 * s.dim + bias) + s.dim;
     s.embedding = s.vocab * s.dim;
+    s.channels = s.layers * (s.qkv + 2 * s.dim + 2 * s.hidden) + s.vocab;
+    s.p = compute == MLA_COMPUTE_INT8 ? 1 : s.e;
+    s.rows_packed = compute == MLA_COMPUTE_INT8 ||
+                    (compute == MLA_COMPUTE_BF16 && !(s.dim % 32 || s.vocab % MLA__PANEL));
     return s;
 }
 
@@ -48,12 +57,13 @@ static uint64_t larger(uint64_t a, uint64_t b) {
 }
 
 static uint64_t weights_of(const sizes *s, mla_compute compute, mla_use use) {
-    uint64_t packed = s->e * (s->matrices + s->embedding);
-    uint64_t embedding = s->e * s->embedding, head = s->tied ? 0 : embedding;
-    uint64_t back = s->e * s->matrices + head;
-    if (use == MLA_USE_SAMPLE) return packed + embedding + 4 * s->vectors;
+    uint64_t packed = s->p * (s->matrices + s->embedding), embedding = s->e * s->embedding;
+    uint64_t back = s->e * s->matrices + (s->tied ? 0 : embedding);
+    if (use == MLA_USE_FULL) return packed + (compute == MLA_COMPUTE_F32 ? 0 : embedding + back);
     if (use == MLA_USE_LORA) return packed + embedding + back + 4 * s->vectors;
-    return packed + (compute == MLA_COMPUTE_F32 ? 0 : embedding + back);
+    uint64_t rows = s->tied && s->rows_packed ? 0 : embedding;
+    uint64_t scales = compute == MLA_COMPUTE_INT8 ? 8 * s->channels : 0;
+    return packed + rows + scales + 4 * s->vectors;
 }
 
 static uint64_t cache_of(const mla_model_config *c, const sizes *s, uint64_t tokens) {
