@@ -19,7 +19,7 @@ struct mla__hub {
     mla__job *jobs;                 // those that wait or run, oldest first
     size_t n_jobs;
     bool closing;
-    mla_engine_stats stats;         // of the last step
+    mla_engine_stats stats;         // as of the last change
 };
 
 // ---- jobs ------------------------------------------------------------------------------------
@@ -109,6 +109,7 @@ static void on_end(void *ctx, size_t prompt, int sample, mla_sample *take) {
 
 static void let_go(mla__hub *hub, mla__job *job, mla__job_state state) {
     for (size_t i = 0; i < job->n_handles; i++) mla_engine_cancel(hub->engine, job->handles[i]);
+    hub->stats = mla_engine_get_stats(hub->engine);
     mla__job **at = &hub->jobs;
     while (*at != job) at = &(*at)->next;
     *at = job->next;
