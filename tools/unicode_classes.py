@@ -60,6 +60,24 @@ def late_marks():
     return found
 
 
+def composing(late):
+    """What NFC may change, alone or beside a neighbour: all that is not a starter of its own, which
+    stays itself, keeps marks before it from those after it, and composes with nothing before it."""
+    nfc = normalizers.NFC()
+    seconds = {*range(0x1161, 0x1176), *range(0x11A7, 0x11C3)}
+    for c in ALL:
+        parts = unicodedata.decomposition(chr(c)).split()
+        if len(parts) == 2 and not parts[0].startswith("<"):
+            seconds.add(int(parts[1], 16))
+
+    def apart(c):
+        text = "a\u0345" + chr(c) + "\u0334"
+        return (nfc.normalize_str(chr(c)) == chr(c) and nfc.normalize_str(text) == text
+                and unicodedata.normalize("NFC", text) == text)
+
+    return {c for c in ALL if c >= 0x300 and (c in seconds or c in late or not apart(c))}
+
+
 def ranges(points):
     out = []
     for c in sorted(points):
@@ -92,4 +110,6 @@ beyond = {c for c in ALL if c >= 128}
 table("letters", matching(r"\p{L}") & beyond)
 table("numbers", numbers & beyond)
 table("late_digits", (digits() - numbers) & beyond)
-table("late_marks", late_marks() & beyond)
+late = late_marks() & beyond
+table("late_marks", late)
+table("composing", composing(late))

@@ -62,18 +62,31 @@ static size_t slots_for(size_t n) {
     return slots;
 }
 
-static size_t hash_bytes(const char *bytes, size_t len) {
-    uint64_t h = 0x9e3779b97f4a7c15u ^ len, word;
-    for (; len >= 8; bytes += 8, len -= 8) {
-        memcpy(&word, bytes, 8);
-        h = (h ^ word) * 0xff51afd7ed558ccdu;
+static uint64_t load(const char *bytes, size_t size) {
+    uint64_t word = 0;
+    memcpy(&word, bytes, size);
+    return word;
+}
+
+// Different for different texts of one length up to 8; beyond, a hash.
+static uint64_t key_of(const char *bytes, size_t len) {
+    if (len < 4) {
+        if (!len) return 0;
+        const uint8_t *p = (const uint8_t *)bytes;
+        return p[0] | (uint64_t)p[len / 2] << 8 | (uint64_t)p[len - 1] << 16;
+    }
+    if (len <= 8) return load(bytes, 4) | load(bytes + len - 4, 4) << 32;
+    uint64_t h = load(bytes + len - 8, 8);
+    for (size_t i = 0; i + 8 < len; i += 8) {
+        h = (h ^ load(bytes + i, 8)) * 0xff51afd7ed558ccdu;
         h ^= h >> 32;
     }
-    word = 0;
-    memcpy(&word, bytes, len);
-    h = (h ^ word) * 0xff51afd7ed558ccdu;
-    h ^= h >> 32;
-    return (size_t)(h * 0xc4ceb9fe1a85ec53u >> 20);
+    return h;
+}
+
+static size_t spread(uint64_t key, size_t len) {
+    key = (key ^ len << 56) * 0x9e3779b97f4a7c15u;
+    return (size_t)((key ^ key >> 32) * 0xc4ceb9fe1a85ec53u >> 20);
 }
 
 static size_t hash_pair(int32_t left, int32_t right) {
@@ -81,13 +94,18 @@ static size_t hash_pair(int32_t left, int32_t right) {
     return (size_t)((h ^ h >> 29) * 0xbf58476d1ce4e5b9u >> 24);
 }
 
-int32_t mla__bpe_find(const mla__bpe *bpe, const char *bytes, size_t len) {
+static int32_t find_key(const mla__bpe *bpe, uint64_t key, const char *bytes, size_t len) {
     size_t mask = bpe->text_slots - 1;
-    for (size_t slot = hash_bytes(bytes, len) & mask;; slot = (slot + 1) & mask) {
-        int32_t id = bpe->by_text[slot];
-        if (id < 0) return -1;
-        if (bpe->raw[id].len == len && !memcmp(bpe->raw[id].data, bytes, len)) return id;
+    for (size_t at = spread(key, len) & mask;; at = (at + 1) & mask) {
+        const mla__text_slot *slot = &bpe->by_text[at];
+        if (slot->id < 0) return -1;
+        if (slot->key != key || slot->len != len) continue;
+        if (len <= 8 || !memcmp(bpe->raw[slot->id].data, bytes, len)) return slot->id;
     }
+}
+
+int32_t mla__bpe_find(const mla__bpe *bpe, const char *bytes, size_t len) {
+    return find_key(bpe, key_of(bytes, len), bytes, len);
 }
 
 static const mla__merge *find_merge(const mla__bpe *bpe, int32_t left, int32_t right) {
@@ -114,14 +132,15 @@ static void read_tokens(mla__bpe *bpe, const mla_vocab *vocab, const int16_t byt
 
 static void index_tokens(mla__bpe *bpe, const mla_vocab *vocab) {
     size_t mask = bpe->text_slots - 1;
-    for (size_t i = 0; i < bpe->text_slots; i++) bpe->by_text[i] = -1;
+    for (size_t i = 0; i < bpe->text_slots; i++) bpe->by_text[i].id = -1;
     for (size_t id = 0; id < bpe->n; id++) {
         const mla__bytes *raw = &bpe->raw[id];
-        if (vocab->special[id] == 2 || !raw->len) continue;
-        if (mla__bpe_find(bpe, raw->data, raw->len) >= 0) continue;
-        size_t slot = hash_bytes(raw->data, raw->len) & mask;
-        while (bpe->by_text[slot] >= 0) slot = (slot + 1) & mask;
-        bpe->by_text[slot] = (int32_t)id;
+        if (vocab->special[id] == 2 || !raw->len || raw->len > UINT32_MAX) continue;
+        uint64_t key = key_of(raw->data, raw->len);
+        if (find_key(bpe, key, raw->data, raw->len) >= 0) continue;
+        size_t at = spread(key, raw->len) & mask;
+        while (bpe->by_text[at].id >= 0) at = (at + 1) & mask;
+        bpe->by_text[at] = (mla__text_slot){key, (uint32_t)raw->len, (int32_t)id};
     }
     for (int b = 0; b < 256; b++) {
         char byte = (char)b;
@@ -177,7 +196,7 @@ int mla__bpe_init(mla__bpe *bpe, const mla_vocab *vocab, mla_err *err) {
     bpe->raw = MLA_NEW_ARRAY(mla__bytes, vocab->n);
     bpe->whole = mla_alloc(vocab->n, sizeof *bpe->whole);
     bpe->text_slots = slots_for(vocab->n);
-    bpe->by_text = MLA_NEW_ARRAY(int32_t, bpe->text_slots);
+    bpe->by_text = MLA_NEW_ARRAY(mla__text_slot, bpe->text_slots);
     bpe->pair_slots = slots_for(vocab->n_merges);
     bpe->by_pair = MLA_NEW_ARRAY(mla__merge, bpe->pair_slots);
     read_tokens(bpe, vocab, byte_of);
@@ -299,15 +318,53 @@ static bool is_whole(const mla__bpe *bpe, mla__bpe_scratch *s, int32_t id) {
     return known == YES;
 }
 
-void mla__bpe_word(const mla__bpe *bpe, mla__bpe_scratch *scratch, const char *word, size_t len,
-                   mla_ids *out) {
-    int32_t id = mla__bpe_find(bpe, word, len);
-    if (id >= 0 && is_whole(bpe, scratch, id)) mla_ids_push(out, id);
-    else merge_word(bpe, scratch, word, len, out);
+// ---- words of one text -----------------------------------------------------------------------
+
+// A word that came before, and where its ids are in the output.
+typedef struct mla__seen {
+    uint64_t key;
+    const char *word;
+    uint32_t len, n;
+    size_t at;                     // ids [at, at + n)
+} mla__seen;
+
+void mla__bpe_scratch_init(mla__bpe_scratch *scratch, size_t text_len) {
+    enum { LEAST = 16, MOST = 8192, BYTES_A_SLOT = 32 };
+    *scratch = (mla__bpe_scratch){.seen_slots = LEAST};
+    while (scratch->seen_slots < MOST && scratch->seen_slots * BYTES_A_SLOT < text_len)
+        scratch->seen_slots *= 2;
+    scratch->seen = MLA_NEW_ARRAY(mla__seen, scratch->seen_slots);
 }
 
 void mla__bpe_scratch_clear(mla__bpe_scratch *scratch) {
     free(scratch->symbols);
     free(scratch->heap);
+    free(scratch->seen);
     *scratch = (mla__bpe_scratch){0};
+}
+
+static bool is_same(const mla__seen *seen, uint64_t key, const char *word, size_t len) {
+    return seen->key == key && seen->len == len && (len <= 8 || !memcmp(seen->word, word, len));
+}
+
+static void copy_ids(mla_ids *out, const mla__seen *seen) {
+    if (out->len + seen->n > out->cap) MLA_GROW(out->data, out->cap, out->len + seen->n);
+    for (size_t i = 0; i < seen->n; i++) out->data[out->len++] = out->data[seen->at + i];
+}
+
+// Text repeats itself, and the tables are larger than the caches: a word's ids are copied from
+// where they were written before, if its slot still knows.
+void mla__bpe_word(const mla__bpe *bpe, mla__bpe_scratch *scratch, const char *word, size_t len,
+                   mla_ids *out) {
+    uint64_t key = key_of(word, len);
+    mla__seen *seen = &scratch->seen[spread(key, len) & (scratch->seen_slots - 1)];
+    if (is_same(seen, key, word, len)) {
+        copy_ids(out, seen);
+        return;
+    }
+    size_t at = out->len;
+    int32_t id = find_key(bpe, key, word, len);
+    if (id >= 0 && is_whole(bpe, scratch, id)) mla_ids_push(out, id);
+    else merge_word(bpe, scratch, word, len, out);
+    *seen = (mla__seen){key, word, (uint32_t)len, (uint32_t)(out->len - at), at};
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <utf8proc.h>
 
+#include "base/buf.h"
 #include "base/mem.h"
 #include "policy/tokenizer_internal.h"
 
@@ -64,29 +65,80 @@ static void compose(points *out, size_t from) {
     out->len = from + (size_t)n;
 }
 
-char *mla__nfc(const char *text, size_t len, size_t *out_len) {
-    size_t first = 0;      // what is below U+0300 stays as it is
-    while (first < len && (uint8_t)text[first] < 0xcc) first++;
-    if (first == len) return NULL;
-    points all = {0};
-    size_t from = 0, next = 0;
-    for (size_t at = 0; at < len; at = next) {
+// Decomposes, orders and composes [from, to).
+static void normalize(const char *text, size_t from, size_t to, points *all) {
+    size_t start = 0, next = from;
+    all->len = 0;
+    for (size_t at = from; at < to; at = next) {
         uint32_t point = mla__utf8_point(text, at, &next);
         if (!mla__in_ranges(mla__late_marks, mla__late_marks_n, point)) {
-            decompose((utf8proc_int32_t)point, &all);
+            decompose((utf8proc_int32_t)point, all);
             continue;
         }
-        compose(&all, from);
-        MLA_GROW(all.data, all.cap, all.len + 1);
-        all.data[all.len++] = (utf8proc_int32_t)point;
-        from = all.len;
+        compose(all, start);
+        MLA_GROW(all->data, all->cap, all->len + 1);
+        all->data[all->len++] = (utf8proc_int32_t)point;
+        start = all->len;
     }
-    compose(&all, from);
-    char *out = mla_alloc(all.len * 4 + 1, 1);
-    size_t n = 0;
-    for (size_t i = 0; i < all.len; i++)
-        n += (size_t)utf8proc_encode_char(all.data[i], (utf8proc_uint8_t *)out + n);
+    compose(all, start);
+}
+
+// ---- what needs it ---------------------------------------------------------------------------
+
+// Most text is in NFC as it stands. A piece that may not be is a run of composing points with the
+// point before it, on which they may compose.
+
+static bool is_ascii(const char *text, size_t at, size_t len) {
+    uint64_t eight;
+    if (len - at < sizeof eight) return false;
+    memcpy(&eight, text + at, sizeof eight);
+    return !(eight & 0x8080808080808080u);
+}
+
+// The first composing point from `at` on, or len; `*before` is where the point before it starts.
+static size_t find_composing(const char *text, size_t at, size_t len, size_t *before) {
+    size_t next = at;
+    *before = at;
+    for (; at < len; *before = at, at = next) {
+        while (is_ascii(text, at, len)) at += 8, *before = at - 1;
+        if (at == len) return len;
+        uint32_t point = mla__utf8_point(text, at, &next);
+        if (point >= 0x300 && mla__in_ranges(mla__composing, mla__composing_n, point)) return at;
+    }
+    return len;
+}
+
+static size_t composing_end(const char *text, size_t at, size_t len) {
+    for (size_t next = at; at < len; at = next)
+        if (!mla__in_ranges(mla__composing, mla__composing_n, mla__utf8_point(text, at, &next)))
+            return at;
+    return len;
+}
+
+static void append_points(mla_buf *out, const points *all) {
+    char bytes[4];
+    for (size_t i = 0; i < all->len; i++) {
+        utf8proc_ssize_t n = utf8proc_encode_char(all->data[i], (utf8proc_uint8_t *)bytes);
+        mla_buf_append(out, bytes, (size_t)n);
+    }
+}
+
+char *mla__nfc(const char *text, size_t len, size_t *out_len) {
+    size_t before, done = 0, at = find_composing(text, 0, len, &before);
+    if (at == len) return NULL;
+    points all = {0};
+    mla_buf out;
+    mla_buf_init(&out, SIZE_MAX / 4);
+    while (at < len) {
+        size_t end = composing_end(text, at, len);
+        mla_buf_append(&out, text + done, before - done);
+        normalize(text, before, end, &all);
+        append_points(&out, &all);
+        done = end;
+        at = find_composing(text, end, len, &before);
+    }
+    mla_buf_append(&out, text + done, len - done);
     free(all.data);
-    *out_len = n;
-    return out;
+    *out_len = out.len;
+    return mla_buf_take(&out);
 }

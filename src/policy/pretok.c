@@ -5,7 +5,12 @@
 
 // END is the end of what one expression sees; for SmolLM2, whose digits are split off before the
 // expression runs, a digit is such an end too.
-enum { LETTER, NUMBER, SPACE, OTHER, END };
+enum { OTHER, LETTER, NUMBER, SPACE, END };
+
+static const uint8_t ascii_class[128] = {
+    ['a' ... 'z'] = LETTER, ['A' ... 'Z'] = LETTER, ['0' ... '9'] = NUMBER,
+    ['\t' ... '\r'] = SPACE, [' '] = SPACE,
+};
 
 bool mla__in_ranges(const mla__range *ranges, size_t n, uint32_t point) {
     size_t low = 0, high = n;
@@ -27,10 +32,11 @@ uint32_t mla__utf8_point(const char *text, size_t at, size_t *next) {
                            (p[3] & 0x3fu);
 }
 
+// Beyond ASCII.
 static bool is_space(uint32_t point) {
-    return (point >= 9 && point <= 13) || point == ' ' || point == 0x85 || point == 0xa0 ||
-           point == 0x1680 || (point >= 0x2000 && point <= 0x200a) || point == 0x2028 ||
-           point == 0x2029 || point == 0x202f || point == 0x205f || point == 0x3000;
+    return point == 0x85 || point == 0xa0 || point == 0x1680 ||
+           (point >= 0x2000 && point <= 0x200a) || point == 0x2028 || point == 0x2029 ||
+           point == 0x202f || point == 0x205f || point == 0x3000;
 }
 
 typedef struct scan {
@@ -40,11 +46,7 @@ typedef struct scan {
 } scan;
 
 static int class_of(const scan *s, uint32_t point) {
-    if (point < 0x80) {
-        if ((point | 32) >= 'a' && (point | 32) <= 'z') return LETTER;
-        if (point >= '0' && point <= '9') return NUMBER;
-        return is_space(point) ? SPACE : OTHER;
-    }
+    if (point < 0x80) return ascii_class[point];
     if (mla__in_ranges(mla__letters, mla__letters_n, point)) return LETTER;
     if (mla__in_ranges(mla__numbers, mla__numbers_n, point)) return NUMBER;
     if (is_space(point)) return SPACE;
@@ -65,9 +67,11 @@ static int class_inside(const scan *s, size_t at, size_t *next) {
 
 // The end of the run of one class that starts at `at`.
 static size_t run_end(const scan *s, size_t at, int class) {
-    size_t next = at;
-    while (class_at(s, at, &next) == class) at = next;
-    return at;
+    for (size_t next = at;; at = next) {
+        while (at < s->len && (uint8_t)s->text[at] < 0x80)
+            if (ascii_class[(uint8_t)s->text[at++]] != class) return at - 1;
+        if (class_at(s, at, &next) != class) return at;
+    }
 }
 
 // The byte at `at`, or 0 at the end.

@@ -93,8 +93,9 @@ int32_t mla_tokenizer_special(const mla_tokenizer *tok, const char *text) {
 // ---- encode, decode --------------------------------------------------------------------------
 
 static void encode_valid(const mla_tokenizer *tok, const char *text, size_t len, mla_ids *out) {
-    mla__bpe_scratch scratch = {0};
+    mla__bpe_scratch scratch;
     size_t end;
+    mla__bpe_scratch_init(&scratch, len);
     for (size_t at = 0; at < len; at = end) {
         end = mla__pretok_end(tok->pre, text, at, len);
         MLA_ASSERT(end > at && end <= len);

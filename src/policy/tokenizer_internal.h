@@ -16,6 +16,9 @@ typedef struct mla__range {
 
 extern const mla__range mla__letters[], mla__numbers[], mla__late_digits[], mla__late_marks[];
 extern const size_t mla__letters_n, mla__numbers_n, mla__late_digits_n, mla__late_marks_n;
+// What NFC may change, or change beside a neighbour; before any other point text can be cut.
+extern const mla__range mla__composing[];
+extern const size_t mla__composing_n;
 
 // ---- pretok.c --------------------------------------------------------------------------------
 
@@ -39,6 +42,13 @@ typedef struct mla__bytes {
     size_t len;
 } mla__bytes;
 
+// A token in the table of texts. `key` is the text itself up to 8 bytes, its hash beyond.
+typedef struct mla__text_slot {
+    uint64_t key;
+    uint32_t len;
+    int32_t id;                    // -1: empty
+} mla__text_slot;
+
 // left right -> merged, the lower rank first.
 typedef struct mla__merge {
     int32_t left, right, merged, rank;
@@ -49,7 +59,7 @@ typedef struct mla__bpe {
     mla__bytes *raw;               // [n], the tokens' bytes; a special token's are its text
     char *raw_block;
     int32_t byte_id[256];          // -1: the vocabulary lacks the byte
-    int32_t *by_text;              // [text_slots], open addressing, -1: empty
+    mla__text_slot *by_text;       // [text_slots], open addressing
     size_t text_slots;
     mla__merge *by_pair;           // [pair_slots], open addressing, rank -1: empty
     size_t pair_slots;
@@ -57,16 +67,22 @@ typedef struct mla__bpe {
     _Atomic uint8_t *whole;
 } mla__bpe;
 
-// Memory that one call of encode reuses from word to word; start with zeroes.
+// What one call of encode keeps from word to word: memory, and where words came before in its text.
 typedef struct mla__bpe_scratch {
     struct mla__symbol *symbols;
     struct mla__candidate *heap;
     size_t cap_symbols, cap_heap;
+    struct mla__seen *seen;        // [seen_slots], the last word of each slot
+    size_t seen_slots;
 } mla__bpe_scratch;
 
 MLA_MUST_USE int mla__bpe_init(mla__bpe *bpe, const mla_vocab *vocab, mla_err *err);
 void mla__bpe_clear(mla__bpe *bpe);
 int32_t mla__bpe_find(const mla__bpe *bpe, const char *bytes, size_t len);   // -1: none
+// For a text of `text_len` bytes.
+void mla__bpe_scratch_init(mla__bpe_scratch *scratch, size_t text_len);
+// Appends the ids of a word. All words of one scratch lie in one text and go to one `out`, to which
+// nothing else is written.
 void mla__bpe_word(const mla__bpe *bpe, mla__bpe_scratch *scratch, const char *word, size_t len,
                    mla_ids *out);
 void mla__bpe_scratch_clear(mla__bpe_scratch *scratch);
