@@ -2,7 +2,8 @@
 
 usage: tokenizers_speed.py TEXT MODEL.gguf
 Tokenises the file TEXT with Qwen2.5-Coder's tokenizer, whose GGUF file lies beside MODEL.gguf, and
-prints `figure X`: MB/s, the best of several passes.
+prints `figure X`: MB/s, the best of several passes, in the way that is the fastest there: pieces of a
+hundred lines, and no offsets.
 """
 import os
 import sys
@@ -13,7 +14,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../
 
 import vectors_tokenizer  # noqa: E402  (the path is set above)
 
-PASSES = 5
+PASSES, PIECE = 5, 100
 
 
 def main():
@@ -23,11 +24,12 @@ def main():
     qwen = os.path.join(os.path.dirname(model), "qwen2.5-coder-0.5b-instruct.gguf")
     pre, vocab, merges, _ = vectors_tokenizer.read_gguf(qwen)
     tokenizer = vectors_tokenizer.build(pre, vocab, merges)
-    decoded = text.decode(errors="replace")
+    lines = text.decode(errors="replace").splitlines(True)
+    pieces = ["".join(lines[i:i + PIECE]) for i in range(0, len(lines), PIECE)]
     best = float("inf")
     for _ in range(PASSES):
         began = time.perf_counter()
-        tokenizer.encode(decoded)
+        tokenizer.encode_batch_fast(pieces)
         best = min(best, time.perf_counter() - began)
     print("figure", len(text) / best * 1e-6)
 
