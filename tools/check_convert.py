@@ -1,7 +1,7 @@
 """Proves with the real libraries that what `mlagent model convert` writes is what others read:
 the Hugging Face folder in transformers, each GGUF type in the gguf package and in llama.cpp.
 
-usage: check_convert.py MLAGENT SOURCE.gguf WORK [--no-llama]
+usage: check_convert.py MLAGENT SOURCE.gguf WORK [--no-llama] [--formats bf16,f16,q8_0,q4_0]
        (needs transformers, gguf, numpy; llama-cpp-python unless --no-llama)
 
 MLAGENT is the program, WORK a folder for what it writes. Log-probabilities are those of a reply
@@ -9,6 +9,7 @@ that mlagent samples from the converted model: transformers in fp32 recomputes t
 must not be above twice the one between transformers' own bf16 and fp32 (the tolerance of bf16).
 llama.cpp reads the same tokens from each GGUF file.
 """
+import argparse
 import json
 import os
 import subprocess
@@ -28,9 +29,11 @@ PROMPT = ("This script scores 0.71. Which one change to its model would you try 
           "model = LogisticRegression(max_iter=50).fit(x, train['target'])\n")
 NEW_TOKENS = 96
 TYPES = {"bf16": "BF16", "f16": "F16", "q8_0": "Q8_0", "q4_0": "Q4_0"}
-# Of llama.cpp: the least agreement with transformers in fp32 on the likeliest token, and the
-# largest median gap of log-probabilities in nats. Four bits are coarse for small models.
-BOUNDS = {"bf16": (0.95, 0.02), "f16": (0.95, 0.02), "q8_0": (0.9, 0.05), "q4_0": (0.5, 0.6)}
+# Of llama.cpp against transformers in fp32 on the same file's values: the least agreement on the
+# likeliest token, and the largest median gap of log-probabilities in nats. With quantised weights
+# llama.cpp quantises activations to eight bits too, which transformers does not: the gap of the
+# quantised files is that (0.05 and 0.06 measured on SmolLM2), their tensors being equal bit for bit.
+BOUNDS = {"bf16": (0.95, 0.02), "f16": (0.95, 0.02), "q8_0": (0.85, 0.1), "q4_0": (0.85, 0.1)}
 
 
 def convert(program, source, out, to):
@@ -82,7 +85,15 @@ def fields_equal(a, b, key):
     return key in a.fields and key in b.fields and a.fields[key].contents() == b.fields[key].contents()
 
 
-def check_metadata(source, reader):
+# A folder's tokenizer.json calls every added token special, so that text never speaks them: user-
+# defined ones (4) come back as control tokens (3).
+def check_types(source, reader):
+    was, now = (r.fields["tokenizer.ggml.token_type"].contents() for r in (source, reader))
+    report("token types as in the source, control and user-defined being one",
+           [3 if t == 4 else t for t in was] == [3 if t == 4 else t for t in now])
+
+
+def check_metadata(source, reader, but=()):
     arch = source.fields["general.architecture"].contents()
     keys = [f"{arch}.{k}" for k in ("block_count", "context_length", "embedding_length",
             "feed_forward_length", "attention.head_count", "attention.head_count_kv",
@@ -91,6 +102,7 @@ def check_metadata(source, reader):
         "model", "pre", "tokens", "token_type", "merges", "eos_token_id", "bos_token_id")]
     keys += [k for k in ("tokenizer.ggml.padding_token_id", "tokenizer.chat_template")
              if k in source.fields]
+    keys = [k for k in keys if k not in but]
     wrong = [k for k in keys if not fields_equal(source, reader, k)]
     report(f"{len(keys)} keys as in the source" + (f"; not {wrong}" if wrong else ""), not wrong)
 
@@ -134,10 +146,29 @@ def check_llama(path, to, prompt, ids, exact, top):
     model.close()
 
 
+def check_detour(program, source, folder, work, for_llama):
+    print("---- from the folder to GGUF", flush=True)
+    again = convert(program, folder, os.path.join(work, "again.gguf"), "bf16")
+    reader, first = gguf.GGUFReader(again), gguf.GGUFReader(os.path.join(work, "bf16.gguf"))
+    check_metadata(source, reader, but=["tokenizer.ggml.token_type"])
+    check_types(source, reader)
+    # Norms and biases went through bf16 on the way.
+    there = {t.name: t for t in reader.tensors}
+    pairs = [(t, there[t.name]) for t in first.tensors if len(t.shape) > 1]
+    report(f"{len(pairs)} matrices are those of the direct way",
+           all(np.array_equal(a.data, b.data) for a, b in pairs))
+    if for_llama:
+        check_llama(again, "bf16", *for_llama)
+
+
 def main():
-    arguments = [a for a in sys.argv[1:] if a != "--no-llama"]
-    with_llama = len(arguments) == len(sys.argv) - 1
-    program, source_path, work = arguments
+    parser = argparse.ArgumentParser()
+    for name in ("program", "source", "work"):
+        parser.add_argument(name)
+    parser.add_argument("--no-llama", dest="with_llama", action="store_false")
+    parser.add_argument("--formats", default=",".join(TYPES))
+    args = parser.parse_args()
+    program, source_path, work, with_llama = args.program, args.source, args.work, args.with_llama
     os.makedirs(work, exist_ok=True)
     source = gguf.GGUFReader(source_path)
     print(f"---- {os.path.basename(source_path)}: folder")
@@ -145,25 +176,22 @@ def main():
     check_export.check_tokenizer(folder, source_path)
     check_export.check_weights(folder, source_path)
     prompt, ids, exact, top = check_folder(program, folder)
-    for to, name in TYPES.items():
-        print(f"---- {os.path.basename(source_path)}: {to}")
+    for to in args.formats.split(","):
+        print(f"---- {os.path.basename(source_path)}: {to}", flush=True)
+        name = TYPES[to]
         path = convert(program, source_path, os.path.join(work, f"{to}.gguf"), to)
         reader = gguf.GGUFReader(path)
         check_metadata(source, reader)
         check_tensors(source, reader, name)
-        if with_llama:
+        if with_llama and to.startswith("q"):
+            values = convert(program, path, os.path.join(work, f"hf_{to}"), "hf")
+            there = by_transformers(values, prompt, ids, torch.float32)
+            print(f"        {to} costs {np.median(np.abs(there[0] - exact)):.4f} nats in the median")
+            check_llama(path, to, prompt, ids, *there)
+        elif with_llama:
             check_llama(path, to, prompt, ids, exact, top)
-    print("---- from the folder to GGUF")
-    again = convert(program, folder, os.path.join(work, "again.gguf"), "bf16")
-    reader, first = gguf.GGUFReader(again), gguf.GGUFReader(os.path.join(work, "bf16.gguf"))
-    check_metadata(source, reader)
-    # Norms and biases went through bf16 on the way.
-    there = {t.name: t for t in reader.tensors}
-    pairs = [(t, there[t.name]) for t in first.tensors if len(t.shape) > 1]
-    report(f"{len(pairs)} matrices are those of the direct way",
-           all(np.array_equal(a.data, b.data) for a, b in pairs))
-    if with_llama:
-        check_llama(again, "bf16", prompt, ids, exact, top)
+    if "bf16" in args.formats.split(","):
+        check_detour(program, source, folder, work, with_llama and (prompt, ids, exact, top))
     sys.exit(check_export.failures > 0)
 
 
