@@ -125,11 +125,22 @@ static void gather_rows(const shape *s, const char *from, int row, int n, int kv
         }
 }
 
+// When decoding, every page comes from memory, and is done with sooner than the next one arrives.
+static void fetch(const shape *s, const void *half_page) {
+    const size_t bytes = (size_t)s->padded * MLA__PAGE * s->element;
+    for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch((const char *)half_page + i, 0, 2);
+}
+
 static void page_forward(const mla__attention *a, const shape *s, const mla__span *span,
-                         const block *b, int kv_head, int page, const forward_scratch *f) {
+                         const block *b, int kv_head, int page, int last,
+                         const forward_scratch *f) {
     const int rows = b->n * s->group, at = span->pages[page];
+    const void *values = mla__kv_values(a->kv, at, a->layer, kv_head);
+    if (b->n == 1) fetch(s, values);
     multiply(s, dense(f->q, mla__kv_keys(a->kv, at, a->layer, kv_head), f->s, rows, s->lanes,
                       MLA__PAGE));
+    if (b->n == 1 && page < last)
+        fetch(s, mla__kv_keys(a->kv, span->pages[page + 1], a->layer, kv_head));
     for (int r = 0; r < rows; r++)
         f->valid[r] = span->pos + b->first + r / s->group + 1 - page * MLA__PAGE;
     const mla__softmax soft = {.s = f->s,
@@ -145,8 +156,8 @@ static void page_forward(const mla__attention *a, const shape *s, const mla__spa
         s->k->to_bf16(f->s, f->p, (size_t)rows * MLA__PAGE);
         p = f->p;
     }
-    multiply_scaled(s, dense(p, mla__kv_values(a->kv, at, a->layer, kv_head), f->o, rows,
-                             s->page_lanes, s->padded), page ? f->keep : NULL);
+    multiply_scaled(s, dense(p, values, f->o, rows, s->page_lanes, s->padded),
+                    page ? f->keep : NULL);
 }
 
 static void block_forward(const mla__attention *a, const shape *s, const block *b, int kv_head,
@@ -159,7 +170,7 @@ static void block_forward(const mla__attention *a, const shape *s, const block *
         f->max[r] = -INFINITY;
         f->sum[r] = 0;
     }
-    for (int page = 0; page <= last; page++) page_forward(a, s, span, b, kv_head, page, f);
+    for (int page = 0; page <= last; page++) page_forward(a, s, span, b, kv_head, page, last, f);
     for (int r = 0; r < rows; r++) {
         size_t token = (size_t)(row + r / s->group);
         size_t head = (size_t)(kv_head * s->group + r % s->group);

@@ -344,6 +344,15 @@ int mla__row_bad(const mla_weights *weights, const mla__tensor *tensor, size_t r
                        weights->path, tensor->name, row);
 }
 
+// A tensor that was read is somewhere else now: its pages need not stay resident, and come again
+// when they are asked for.
+static void let_go(const mla__tensor *tensor) {
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), first = (uintptr_t)tensor->data;
+    const uintptr_t from = (first + page - 1) / page * page;
+    const uintptr_t to = (first + tensor->rows * row_bytes(tensor)) / page * page;
+    if (to > from) madvise((void *)from, to - from, MADV_DONTNEED);
+}
+
 int mla_weights_read(const mla_weights *weights, const char *name, float *out, size_t rows,
                      size_t cols, mla_err *err) {
     const mla__tensor *tensor = mla__weights_find(weights, name);
@@ -355,6 +364,7 @@ int mla_weights_read(const mla_weights *weights, const char *name, float *out, s
     #pragma omp parallel for schedule(static) reduction(min : bad) if (rows * cols > 1 << 16)
     for (size_t row = 0; row < rows; row++)
         if (!mla__row_read(tensor, row, out + row * cols) && row < bad) bad = row;
+    let_go(tensor);
     return bad == SIZE_MAX ? 0 : mla__row_bad(weights, tensor, bad, err);
 }
 
