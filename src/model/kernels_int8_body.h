@@ -131,7 +131,7 @@ KERNEL static void quantise(const mla__bf16 *x, size_t n, uint8_t *a, mla__row_s
     }
     for (int t = 0; t < row->n_wide; t++) {
         const int32_t at = 0xFFFF - (tops[t] & 0xFFFF);
-        const float size = rank_size(tops[t]) * by + ROUND - ROUND;
+        const float size = by > 0 ? rank_size(tops[t]) * by + ROUND - ROUND : 0;
         row->index[t] = at;
         row->value[t] = x[at] >> 15 ? -(int32_t)size : (int32_t)size;
         a[at] = S8_BIAS;
