@@ -129,7 +129,8 @@ static inline double largest_gap(const float *a, const float *b, size_t n) {
     double most = 0;
     for (size_t i = 0; i < n; i++) {
         double gap = fabs((double)a[i] - (double)b[i]);
-        if (!(gap <= most)) most = gap; // a NaN shows
+        if (isnan(gap)) return gap;
+        if (gap > most) most = gap;
     }
     return most;
 }
