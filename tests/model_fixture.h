@@ -125,6 +125,20 @@ static inline float *vector_read(const char *file, const char *name, size_t rows
     return NULL;
 }
 
+// Log-probabilities of a sequence's own next tokens, by the training forward. logprob [n - 1].
+static inline void next_logprobs(const mla_model *m, const int32_t *ids, int n, float *logprob) {
+    const mla_segment whole = {0, n, -1};
+    const mla_token_batch batch = {ids, n, &whole, 1};
+    int *rows = MLA_NEW_ARRAY(int, (size_t)n);
+    for (int i = 0; i < n; i++) rows[i] = i;
+    const mla_head_rows at = {rows, ids + 1, n - 1, 1.0f};
+    mla_activations *acts = mla_activations_create(m);
+    mla_transformer_forward(m, &batch, acts, false);
+    mla_head_forward(m, acts, &at, logprob, NULL);
+    mla_activations_free(acts);
+    free(rows);
+}
+
 static inline double largest_gap(const float *a, const float *b, size_t n) {
     double most = 0;
     for (size_t i = 0; i < n; i++) {

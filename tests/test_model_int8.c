@@ -319,20 +319,6 @@ static void test_company(void **state) {
         }
 }
 
-// Log-probabilities of a sequence's own next tokens.
-static void score(const mla_model *m, const int32_t *ids, int n, float *logprob) {
-    const mla_segment whole = {0, n, -1};
-    const mla_token_batch batch = {ids, n, &whole, 1};
-    int *rows = MLA_NEW_ARRAY(int, (size_t)n);
-    for (int i = 0; i < n; i++) rows[i] = i;
-    const mla_head_rows at = {rows, ids + 1, n - 1, 1.0f};
-    mla_activations *acts = mla_activations_create(m);
-    mla_transformer_forward(m, &batch, acts, false);
-    mla_head_forward(m, acts, &at, logprob, NULL);
-    mla_activations_free(acts);
-    free(rows);
-}
-
 static void test_near_fp32(void **state) {
     (void)state;
     int32_t ids[ALL];
@@ -342,9 +328,9 @@ static void test_near_fp32(void **state) {
         mla_model *m = random_model(configs[i], MLA_COMPUTE_F32);
         mla_model *int8 = random_model(configs[i], MLA_COMPUTE_INT8);
         mla_model *copy = mla_model_freeze(int8);
-        score(m, ids, ALL, want);
-        score(int8, ids, ALL, got);
-        score(copy, ids, ALL, frozen);
+        next_logprobs(m, ids, ALL, want);
+        next_logprobs(int8, ids, ALL, got);
+        next_logprobs(copy, ids, ALL, frozen);
         assert_close("int8's log-probabilities", got, want, ALL - 1, 0.02);
         assert_memory_equal(got, frozen, (ALL - 1) * sizeof *got);
         assert_int_equal(mla_model_get_compute(copy), MLA_COMPUTE_INT8);
@@ -373,8 +359,8 @@ static void test_training_is_refused(void **state) {
     int32_t ids[ALL];
     float got[ALL], want[ALL];
     fill_ids(ids, ALL);
-    score(m, ids, ALL, got);
-    score(same, ids, ALL, want);
+    next_logprobs(m, ids, ALL, got);
+    next_logprobs(same, ids, ALL, want);
     assert_memory_equal(got, want, (ALL - 1) * sizeof *got);
     assert_int_equal(mla_model_save(m, dir, true, &err), -1);
     mla_model_free(same);
@@ -412,7 +398,7 @@ static void test_default_model(void **state) {
     float got[N];
     double mean = 0;
     for (int i = 0; i < N; i++) ids[i] = (int32_t)wanted[i];
-    score(m, ids, N, got);
+    next_logprobs(m, ids, N, got);
     for (int i = 0; i < N - 1; i++) mean += fabs((double)got[i] - (double)want[i]) / (N - 1);
     print_message("int8 against fp32: %.3f nats in the mean\n", mean);
     assert_true(mean < 0.1);

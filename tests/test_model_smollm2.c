@@ -38,29 +38,15 @@ static void the_likeliest_token_is_that_of_transformers(void **state) {
     assert_agreement("SmolLM2, bf16", m->best, FILE_);
 }
 
-// Log-probability of each next token, by the training forward.
-static void forward(const mla_model *m, const int32_t *ids, int n, float *logprob) {
-    const mla_segment whole = {0, n, -1};
-    const mla_token_batch batch = {ids, n, &whole, 1};
-    int *rows = MLA_NEW_ARRAY(int, (size_t)n);
-    for (int i = 0; i < n; i++) rows[i] = i;
-    const mla_head_rows at = {rows, ids + 1, n - 1, 1.0f};
-    mla_activations *acts = mla_activations_create(m);
-    mla_transformer_forward(m, &batch, acts, false);
-    mla_head_forward(m, acts, &at, logprob, NULL);
-    mla_activations_free(acts);
-    free(rows);
-}
-
 static void log_probabilities_are_those_of_transformers(void **state) {
     const models *m = *state;
     if (!m->fp32) skip();
     real_prompt p = real_prompt_read(FILE_);
     float *want = vector_read(FILE_, "logprobs", 1, p.n - 1);
     float *logprob = MLA_NEW_ARRAY(float, p.n);
-    forward(m->fp32, p.ids, (int)p.n, logprob);
+    next_logprobs(m->fp32, p.ids, (int)p.n, logprob);
     assert_close("fp32's log-probabilities", logprob, want, p.n - 1, 1e-3);
-    forward(m->best, p.ids, (int)p.n, logprob);
+    next_logprobs(m->best, p.ids, (int)p.n, logprob);
     assert_close("bf16's log-probabilities", logprob, want, p.n - 1, 0.5);
     free(logprob);
     free(want);
@@ -75,7 +61,7 @@ static void check_sampling(const mla_model *m) {
     float train[N], *hidden = MLA_NEW_ARRAY(float, (size_t)m->config.dim);
     float *logits = MLA_NEW_ARRAY(float, (size_t)m->config.vocab);
     mla_err err;
-    forward(m, p.ids, N, train);
+    next_logprobs(m, p.ids, N, train);
     mla_kv *kv = mla_kv_create(m, (size_t)1 << 28);
     int seq = mla_kv_open(kv, -1);
     for (int i = 0; i < N - 1; i++) {
