@@ -146,6 +146,9 @@ typedef struct mla_extend {
 // weights have changed since the cache was bound.
 MLA_MUST_USE int mla_transformer_extend(const mla_model *model, mla_kv *kv, const mla_extend *items,
                                         int n_items, float *hidden, mla_err *err);
+// The same for one item, with the hidden states of all its tokens: hidden [item->n, dim].
+MLA_MUST_USE int mla_transformer_read(const mla_model *model, mla_kv *kv, const mla_extend *item,
+                                      float *hidden, mla_err *err);
 // logits [n, vocab] fp32 of hidden states [n, dim].
 void mla_head_logits(const mla_model *model, const float *hidden, int n, float *logits);
 

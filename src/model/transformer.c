@@ -317,10 +317,11 @@ static int check_extend(const mla_model *m, const mla_kv *kv, const mla_extend *
     return 0;
 }
 
-int mla_transformer_extend(const mla_model *model, mla_kv *kv, const mla_extend *items, int n_items,
-                           float *hidden, mla_err *err) {
+// Appends the items' tokens. Their hidden states, before the last norm, are then in the work's x,
+// a span for each item. -1 when nothing was appended.
+static int append(const mla_model *model, mla_kv *kv, const mla_extend *items, int n_items,
+                  mla_err *err) {
     if (check_extend(model, kv, items, n_items, err)) return -1;
-    const size_t dim = (size_t)model->config.dim;
     mla__work *w = kv->work;
     int n = 0;
     for (int i = 0; i < n_items; i++) n += items[i].n;
@@ -337,11 +338,30 @@ int mla_transformer_extend(const mla_model *model, mla_kv *kv, const mla_extend 
         n += items[i].n;
     }
     run_layers(model, w, kv, ids, n, NULL, w->x, NULL, 0);
+    free(ids);
+    return 0;
+}
+
+static void norm_rows(const mla_model *m, const float *x, float *hidden, int n) {
+    mla__ops_norm(m->kernels, m->options.compute, true, x, m->norm.data, m->config.norm_eps,
+                  hidden, (size_t)n, (size_t)m->config.dim);
+}
+
+int mla_transformer_extend(const mla_model *model, mla_kv *kv, const mla_extend *items, int n_items,
+                           float *hidden, mla_err *err) {
+    if (append(model, kv, items, n_items, err)) return -1;
+    const size_t dim = (size_t)model->config.dim;
+    mla__work *w = kv->work;
     for (int i = 0; i < n_items; i++)
         memcpy(w->mid + (size_t)i * dim, w->x + (size_t)(w->spans[i].row + w->spans[i].n - 1) * dim,
                dim * sizeof *w->x);
-    mla__ops_norm(model->kernels, model->options.compute, true, w->mid, model->norm.data,
-                  model->config.norm_eps, hidden, (size_t)n_items, dim);
-    free(ids);
+    norm_rows(model, w->mid, hidden, n_items);
+    return 0;
+}
+
+int mla_transformer_read(const mla_model *model, mla_kv *kv, const mla_extend *item, float *hidden,
+                         mla_err *err) {
+    if (append(model, kv, item, 1, err)) return -1;
+    norm_rows(model, kv->work->x, hidden, item->n);
     return 0;
 }
