@@ -2,20 +2,21 @@
 // values directly, gradients by central differences of the naive version.
 #include "model_fixture.h"
 
-static size_t kernel_tables(const mla__kernels *out[4]) {
+static size_t kernel_tables(const mla__kernels *out[6]) {
     size_t n = 0;
     const mla__kernels *best = mla__kernels_best();
     out[n++] = &mla__kernels_portable;
 #if defined(__x86_64__)
     if (best != &mla__kernels_portable) out[n++] = &mla__kernels_avx2;
     if (mla_compute_best() == MLA_COMPUTE_BF16) out[n++] = &mla__kernels_avx512;
-    if (best == &mla__kernels_avx512_bf16) out[n++] = best;
+    if (best == &mla__kernels_amx) out[n++] = &mla__kernels_avx512_bf16;
+    if (best == &mla__kernels_amx || best == &mla__kernels_avx512_bf16) out[n++] = best;
 #endif
     return n;
 }
 
 #define EACH_TABLE(k)                                                                              \
-    const mla__kernels *tables_[4];                                                                \
+    const mla__kernels *tables_[6];                                                                \
     size_t n_tables_ = kernel_tables(tables_);                                                     \
     for (size_t i_ = 0; i_ < n_tables_; i_++)                                                      \
         for (const mla__kernels *k = tables_[i_]; k; k = NULL)
@@ -35,7 +36,7 @@ static void test_norm(void **state) {
     fill_noise(w, N, 2);
     fill_noise(dy, N, 3);
     EACH_TABLE(k) {
-        k->norm(x, w, 1e-5f, N, y);
+        k->norm(x, w, 1e-5f, N, y, false);
         mla__naive_norm(x, w, (double)1e-5f, N, want);
         for (int i = 0; i < N; i++) close_to("norm", k->name, (double)y[i], want[i], 1e-6);
         memset(dx, 0, sizeof dx);
@@ -58,6 +59,37 @@ static void test_norm(void **state) {
     }
 }
 
+// In bf16 what the floats make of the same numbers, rounded.
+static void test_halves(void **state) {
+    (void)state;
+    float noise[3 * N], x[N], u[N], w[N], wanted[N], dg[N], du[N];
+    mla__bf16 xh[N], uh[N], yh[N], rounded[N];
+    fill_noise(noise, 3 * N, 18);
+    memcpy(w, noise + 2 * N, sizeof w);
+    EACH_TABLE(k) {
+        k->to_bf16(noise, xh, N);
+        k->to_bf16(noise + N, uh, N);
+        k->from_bf16(xh, x, N);
+        k->from_bf16(uh, u, N);
+        k->norm(x, w, 1e-5f, N, wanted, false);
+        k->to_bf16(wanted, rounded, N);
+        k->norm(x, w, 1e-5f, N, yh, true);
+        assert_memory_equal(yh, rounded, sizeof yh);
+        k->swiglu(x, u, N, wanted, false);
+        k->to_bf16(wanted, rounded, N);
+        k->swiglu(xh, uh, N, yh, true);
+        assert_memory_equal(yh, rounded, sizeof yh);
+        memcpy(dg, x, sizeof dg);
+        memcpy(du, u, sizeof du);
+        k->swiglu_back(dg, du, w, N, false);
+        k->swiglu_back(xh, uh, w, N, true);
+        k->to_bf16(dg, rounded, N);
+        assert_memory_equal(xh, rounded, sizeof xh);
+        k->to_bf16(du, rounded, N);
+        assert_memory_equal(uh, rounded, sizeof uh);
+    }
+}
+
 static void test_swiglu(void **state) {
     (void)state;
     float g[N], u[N], dy[N], y[N], dg[N], du[N];
@@ -68,9 +100,11 @@ static void test_swiglu(void **state) {
     g[0] = 90;
     g[1] = -90;
     EACH_TABLE(k) {
-        k->swiglu(g, u, N, y);
+        k->swiglu(g, u, N, y, false);
         mla__naive_swiglu(g, u, N, want);
-        k->swiglu_back(g, u, dy, N, dg, du);
+        memcpy(dg, g, sizeof dg);
+        memcpy(du, u, sizeof du);
+        k->swiglu_back(dg, du, dy, N, false);
         for (int i = 0; i < N; i++) {
             close_to("swiglu", k->name, (double)y[i], want[i], 1e-6);
             float a = g[i] + 1e-2f, b = g[i] - 1e-2f, one = 1;
@@ -160,7 +194,7 @@ static void test_bf16(void **state) {
 
 static void test_tiles(void **state) {
     (void)state;
-    enum { ROWS = 13, K = 10, COLS = 80 };
+    enum { ROWS = 61, K = 24, COLS = 80 };
     float a[ROWS * 2 * K], b[2 * K * COLS], c[ROWS * COLS], scale[ROWS];
     fill_noise(a, ROWS * 2 * K, 9);
     fill_noise(b, 2 * K * COLS, 10);
@@ -361,6 +395,7 @@ static void test_products(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_norm),     cmocka_unit_test(test_swiglu),
+        cmocka_unit_test(test_halves),
         cmocka_unit_test(test_rope),     cmocka_unit_test(test_exponentials),
         cmocka_unit_test(test_bf16),     cmocka_unit_test(test_tiles),
         cmocka_unit_test(test_adam),     cmocka_unit_test(test_attention),

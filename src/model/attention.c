@@ -88,10 +88,10 @@ static block *list_blocks(const mla__attention *a, int tokens, int *count) {
 typedef struct forward_scratch {
     float *q;                // [rows, lanes] of 32 bits
     float *s;                // [rows, PAGE]
-    void *p;                 // [rows, PAGE] compute type
+    mla__bf16 *p;            // [rows, PAGE], of bf16
     float *o;                // [rows, padded]
     float *max, *sum, *keep; // [rows]
-    int *valid;              // [rows]
+    int *seen;               // [rows]
 } forward_scratch;
 
 static size_t forward_scratch_size(const shape *s) {
@@ -103,12 +103,12 @@ static forward_scratch forward_scratch_at(const shape *s, float *at) {
     forward_scratch f;
     f.q = at;
     f.s = f.q + rows * padded;
-    f.p = f.s + rows * MLA__PAGE;
-    f.o = (float *)f.p + rows * MLA__PAGE;
+    f.p = (mla__bf16 *)(void *)(f.s + rows * MLA__PAGE);
+    f.o = (float *)(void *)f.p + rows * MLA__PAGE;
     f.max = f.o + rows * padded;
     f.sum = f.max + rows;
     f.keep = f.sum + rows;
-    f.valid = (int *)(void *)(f.keep + rows);
+    f.seen = (int *)(void *)(f.keep + rows);
     return f;
 }
 
@@ -141,21 +141,17 @@ static void page_forward(const mla__attention *a, const shape *s, const mla__spa
                       MLA__PAGE));
     if (b->n == 1 && page < last)
         fetch(s, mla__kv_keys(a->kv, span->pages[page + 1], a->layer, kv_head));
-    for (int r = 0; r < rows; r++)
-        f->valid[r] = span->pos + b->first + r / s->group + 1 - page * MLA__PAGE;
     const mla__softmax soft = {.s = f->s,
-                               .valid = f->valid,
+                               .half = s->pairs ? f->p : NULL,
+                               .seen = f->seen,
+                               .first = page * MLA__PAGE,
                                .rows = rows,
                                .scale = s->scale,
                                .max = f->max,
                                .sum = f->sum,
                                .keep = f->keep};
     s->k->softmax(&soft);
-    const void *p = f->s;
-    if (s->pairs) {
-        s->k->to_bf16(f->s, f->p, (size_t)rows * MLA__PAGE);
-        p = f->p;
-    }
+    const void *p = s->pairs ? (void *)f->p : (void *)f->s;
     multiply_scaled(s, dense(p, values, f->o, rows, s->page_lanes, s->padded),
                     page ? f->keep : NULL);
 }
@@ -167,7 +163,8 @@ static void block_forward(const mla__attention *a, const shape *s, const block *
     const int last = (span->pos + b->first + b->n - 1) / MLA__PAGE;
     gather_rows(s, q, row, b->n, kv_head, (char *)f->q);
     for (int r = 0; r < rows; r++) {
-        f->max[r] = -INFINITY;
+        f->seen[r] = span->pos + b->first + r / s->group + 1;
+        f->max[r] = MLA__NOTHING;
         f->sum[r] = 0;
     }
     for (int page = 0; page <= last; page++) page_forward(a, s, span, b, kv_head, page, last, f);
@@ -181,7 +178,7 @@ static void block_forward(const mla__attention *a, const shape *s, const block *
             s->k->to_bf16(o, (mla__bf16 *)out + at, (size_t)s->dim);
         else
             memcpy((float *)out + at, o, (size_t)s->dim * sizeof *o);
-        if (lse) lse[token * (size_t)s->heads + head] = f->max[r] + logf(f->sum[r]);
+        if (lse) lse[token * (size_t)s->heads + head] = f->max[r] + log2f(f->sum[r]);
     }
 }
 
@@ -284,7 +281,7 @@ static void pack_block(const backward *w, int at, int kv_head, const void *q, co
     gather_block(w, b, kv_head, d_out, true, scratch);
     pack_rows(s, scratch, p->d_out, p->d_out_rows);
     for (int r = 0; r < s->rows; r++) {
-        p->lse[r] = INFINITY;
+        p->lse[r] = -MLA__NOTHING;
         p->dot[r] = 0;
     }
     float row[MLA__HEAD_MAX];
@@ -307,12 +304,12 @@ typedef struct page_scratch { // one key page in the layouts the products read, 
     float *keys, *values;     // [PAGE, lanes]
     float *keys_t;            // [padded, page_lanes]
     float *s, *dp;            // [PAGE, rows]
-    float *p16, *ds16;        // [PAGE, rows] compute type
-    float *ds_pairs;          // [page_lanes, rows]
+    mla__bf16 *p_half, *ds_half; // [PAGE, rows], of bf16
+    uint32_t *ds_pairs;          // [PAGE / 2, rows], of bf16
 } page_scratch;
 
 static size_t page_scratch_size(const shape *s) {
-    return MLA__PAGE * (3 * (size_t)s->padded + 5 * (size_t)s->rows);
+    return MLA__PAGE * (3 * (size_t)s->padded + 4 * (size_t)s->rows);
 }
 
 static page_scratch page_scratch_at(const shape *s, float *at) {
@@ -323,9 +320,9 @@ static page_scratch page_scratch_at(const shape *s, float *at) {
     f.keys_t = f.values + head;
     f.s = f.keys_t + head;
     f.dp = f.s + scores;
-    f.p16 = f.dp + scores;
-    f.ds16 = f.p16 + scores;
-    f.ds_pairs = f.ds16 + scores;
+    f.p_half = (mla__bf16 *)(void *)(f.dp + scores);
+    f.ds_half = f.p_half + scores;
+    f.ds_pairs = (uint32_t *)(void *)(f.ds_half + scores);
     return f;
 }
 
@@ -362,8 +359,12 @@ static void pair_backward(const backward *w, const page_scratch *f, const packed
     const int rows = s->rows, row_lanes = s->pairs ? rows / 2 : rows;
     multiply(s, dense(f->keys, p->q, f->s, MLA__PAGE, s->lanes, rows));
     multiply(s, dense(f->values, p->d_out, f->dp, MLA__PAGE, s->lanes, rows));
+    const bool half = s->pairs;
     const mla__prob_grad grad = {.s = f->s,
                                  .dp = f->dp,
+                                 .p_half = half ? f->p_half : NULL,
+                                 .ds_half = half ? f->ds_half : NULL,
+                                 .ds_pairs = half ? f->ds_pairs : NULL,
                                  .lse = p->lse,
                                  .dot = p->dot,
                                  .scale = s->scale,
@@ -371,17 +372,9 @@ static void pair_backward(const backward *w, const page_scratch *f, const packed
                                  .tokens = s->tokens,
                                  .first = first};
     s->k->prob_grad(&grad);
-    const void *prob = f->s, *ds = f->dp, *pairs = f->dp;
-    if (s->pairs) {
-        s->k->to_bf16(f->s, (mla__bf16 *)(void *)f->p16, MLA__PAGE * (size_t)rows);
-        s->k->to_bf16(f->dp, (mla__bf16 *)(void *)f->ds16, MLA__PAGE * (size_t)rows);
-        for (int j = 0; j < MLA__PAGE; j += 2)
-            s->k->interleave(f->dp + j * rows, f->dp + (j + 1) * rows,
-                             (uint32_t *)(void *)f->ds_pairs + j / 2 * rows, (size_t)rows);
-        prob = f->p16;
-        ds = f->ds16;
-        pairs = f->ds_pairs;
-    }
+    const void *prob = half ? (void *)f->p_half : (void *)f->s;
+    const void *ds = half ? (void *)f->ds_half : (void *)f->dp;
+    const void *pairs = half ? (void *)f->ds_pairs : (void *)f->dp;
     multiply_add(s, dense(prob, p->d_out_rows, dv, MLA__PAGE, row_lanes, s->padded));
     multiply_add(s, dense(ds, p->q_rows, dk, MLA__PAGE, row_lanes, s->padded));
     multiply_add(s, dense(f->keys_t, pairs, dq, s->padded, s->page_lanes, rows));

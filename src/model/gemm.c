@@ -7,8 +7,8 @@
 // the bits of the smallest block's, wherever in the block they stand.
 //
 // A few rows in a block of 16 would be mostly arithmetic on padding. Where the layout of the packed
-// weights is understood, and one of our own products turns out to have oneDNN's bits too, a few
-// rows go through that one, which reads the weights once, in the order in which they lie.
+// weights is understood, and our own product turns out to have oneDNN's bits too, a few rows go
+// through that one, which reads the weights once, in the order in which they lie.
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -143,8 +143,8 @@ static void forward_block(mla__gemm *gemm, const mla__packed *w, const void *x, 
 }
 
 // y [n, out] = x [n, in] w^T panel by panel, n <= MLA__FEW.
-static void forward_few(const mla__gemm *gemm, const mla__packed *w, mla__few_fn *few,
-                        const void *x, void *y, bool y_f32, int n) {
+static void forward_few(const mla__gemm *gemm, const mla__packed *w, const void *x, void *y,
+                        bool y_f32, int n) {
     const int panels = w->out / w->panel, lanes = w->in / 2;
 #pragma omp parallel for schedule(dynamic)
     for (int p = 0; p < panels; p++) {
@@ -160,7 +160,7 @@ static void forward_few(const mla__gemm *gemm, const mla__packed *w, mla__few_fn
                              .rows = n,
                              .k = lanes,
                              .cols = w->panel};
-        few(&t);
+        gemm->kernels->tile_bf16(&t);
         for (int r = 0; r < n && !y_f32; r++)
             gemm->kernels->to_bf16(sums + r * w->panel,
                                    (mla__bf16 *)y + (size_t)r * (size_t)w->out + first,
@@ -186,28 +186,25 @@ static bool block_repeats(mla__gemm *gemm, const mla__packed *w, const probe *p,
     return true;
 }
 
-static bool few_repeats(mla__gemm *gemm, const mla__packed *w, const probe *p, mla__few_fn *few) {
+static bool few_repeats(mla__gemm *gemm, const mla__packed *w, const probe *p) {
     const size_t out = (size_t)w->out, row = (size_t)w->in * sizeof(mla__bf16);
     mla__bf16 *half = (mla__bf16 *)(void *)p->y;
     for (int n = 1; n <= MLA__FEW; n++)
         for (int at = 0; at + n <= 7; at += n) {
-            forward_few(gemm, w, few, p->x + (size_t)at * row, p->y, true, n);
+            forward_few(gemm, w, p->x + (size_t)at * row, p->y, true, n);
             if (memcmp(p->y, p->want + (size_t)at * out, (size_t)n * out * sizeof *p->y))
                 return false;
-            forward_few(gemm, w, few, p->x + (size_t)at * row, half, false, n);
+            forward_few(gemm, w, p->x + (size_t)at * row, half, false, n);
             if (memcmp(half, p->half + (size_t)at * out, (size_t)n * out * sizeof *half))
                 return false;
         }
     return true;
 }
 
-static mla__few_fn *find_few(mla__gemm *gemm, const mla__packed *w, const probe *p) {
-    mla__few_fn *const all[] = {gemm->kernels->tile_bf16, gemm->kernels->tile_bf16_amx};
-    if (!w->panel) return NULL;
+static bool few_usable(mla__gemm *gemm, const mla__packed *w, const probe *p) {
+    if (!w->panel) return false;
     forward_block(gemm, w, p->x, p->half, false, MLA__ROWS);
-    for (size_t i = 0; i < MLA_COUNT(all); i++)
-        if (all[i] && few_repeats(gemm, w, p, all[i])) return all[i];
-    return NULL;
+    return few_repeats(gemm, w, p);
 }
 
 static probe probe_create(const mla__gemm *gemm, const mla__packed *w) {
@@ -236,11 +233,11 @@ static void probe_shape(mla__gemm *gemm, const mla__packed *w, mla__probed *shap
     forward_block(gemm, w, p.x, p.want, true, MLA__ROWS);
     for (int i = 0; i < MLA__BLOCK_SIZES; i++)
         shape->usable[i] = block_repeats(gemm, w, &p, block_sizes[i]);
-    shape->few = find_few(gemm, w, &p);
+    shape->few = few_usable(gemm, w, &p);
     // Should equal rows differ within the smallest block, only single rows are left.
     if (!shape->usable[smallest]) {
         for (int i = 0; i < MLA__BLOCK_SIZES; i++) shape->usable[i] = block_sizes[i] == 1;
-        shape->few = NULL;
+        shape->few = false;
     }
     free(p.x);
     free(p.y);
@@ -395,7 +392,7 @@ void mla__gemm_forward(mla__gemm *gemm, const mla__packed *w, const void *x, voi
         void *to = (char *)y + at * y_row;
         const size_t left = n - at;
         if (shape->few && left <= MLA__FEW) {
-            forward_few(gemm, w, shape->few, from, to, y_f32, (int)left);
+            forward_few(gemm, w, from, to, y_f32, (int)left);
             return;
         }
         block = (size_t)next_block(shape, mla__round_up(left, MLA__ROWS));

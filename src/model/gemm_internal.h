@@ -29,12 +29,10 @@ typedef struct mla__product { // one primitive with the memory objects it runs o
     dnnl_memory_t src, weights, dst;
 } mla__product;
 
-typedef void mla__few_fn(const mla__tile *t);
-
 typedef struct mla__probed { // what was found out about a shape of weights
     int out, in;
     bool usable[MLA__BLOCK_SIZES];
-    mla__few_fn *few; // sums as oneDNN does, so that few rows need no whole block; or NULL
+    bool few; // our tile product sums as oneDNN does: few rows need no whole block
 } mla__probed;
 
 struct mla__gemm {

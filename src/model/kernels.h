@@ -13,7 +13,7 @@ typedef uint16_t mla__bf16; // the upper half of a float
 
 // c [rows, cols] = scale[row] * c + a [rows, k] b [k, cols]; without `scale`, c + a b if `add`,
 // else a b. Elements along k come in lanes of 32 bits: one float, or two neighbouring bf16. cols %
-// 16 == 0. Every element of c is one sum in the order of k, whatever rows, cols and blocking are.
+// 16 == 0; of bf16 k % 8 == 0. An element's bits do not depend on rows, cols and blocking.
 typedef struct mla__tile {
     const void *a;      // [rows, lda] lanes
     const void *b;      // [k, ldb] lanes
@@ -58,20 +58,30 @@ typedef struct mla__finish_s8 {
     size_t n;
 } mla__finish_s8;
 
+#define MLA__LOG2E 1.44269504f // attention takes powers of two: exp(x) = 2^(x log2 e)
+#define MLA__NOTHING (-1e30f)  // below any score: the running maximum before the first page
+
 // One page of scores in a running softmax.
 typedef struct mla__softmax {
-    float *s;         // [rows, PAGE]: scores in, exp(score * scale - max) out
-    const int *valid; // [rows], keys the row may see; <= 0: none
+    float *s;        // [rows, PAGE]: scores in; exp(score * scale - max) out, if not to `half`
+    mla__bf16 *half; // [rows, PAGE] or NULL
+    const int *seen; // [rows], keys of the sequence that the row may see
+    int first;       // the sequence's key that is the page's first
     int rows;
     float scale;
-    float *max, *sum, *keep; // [rows] running; keep = factor for what was summed before
+    float *max;        // [rows] running, of score * scale * log2 e
+    float *sum, *keep; // [rows] running; keep = factor for what was summed before
 } mla__softmax;
 
 // One page of probabilities and their gradients, transposed: a row is a key, a column a query.
 typedef struct mla__prob_grad {
-    float *s;               // [PAGE, cols]: scores in, probabilities out
-    float *dp;              // [PAGE, cols]: gradient of probabilities in, of scores out
-    const float *lse, *dot; // [cols]
+    float *s;             // [PAGE, cols]: scores in; probabilities out, if not to p_half
+    float *dp;            // [PAGE, cols]: gradient of probabilities in; of scores out, if not to ...
+    mla__bf16 *p_half;    // [PAGE, cols] or NULL: then these three are NULL
+    mla__bf16 *ds_half;   // [PAGE, cols]
+    uint32_t *ds_pairs;   // [PAGE / 2, cols]: an even key in the lower half, the next in the upper
+    const float *lse;     // [cols], log2 of the sum of exponentials
+    const float *dot;     // [cols]
     float scale;
     int cols, tokens; // a column is head * tokens + token
     int first;        // key j is seen by tokens >= j + first
@@ -86,9 +96,6 @@ typedef struct mla__kernels {
     const char *name;
     void (*tile_f32)(const mla__tile *t);
     void (*tile_bf16)(const mla__tile *t);
-    // The same with the sums that AMX tiles make: over 32 elements the even and the odd ones apart,
-    // both from zero, then both added to c. k % 16 == 0, cols % 64 == 0, no scale. May be NULL.
-    void (*tile_bf16_amx)(const mla__tile *t);
     void (*tile_s8)(const mla__tile_s8 *t);
     void (*finish_s8)(const mla__finish_s8 *f);
     // x [n], n <= MLA__LONGEST, to a [n] within -127 .. 127, plus the bias, and to `row`.
@@ -98,19 +105,17 @@ typedef struct mla__kernels {
     void (*prob_grad)(const mla__prob_grad *p);
     void (*to_bf16)(const float *x, mla__bf16 *y, size_t n);
     void (*from_bf16)(const mla__bf16 *x, float *y, size_t n);
-    // out [n] lanes: x in the lower half, y in the upper.
-    void (*interleave)(const float *x, const float *y, uint32_t *out, size_t n);
     void (*add)(float *y, const float *x, size_t n);
     void (*scale)(float *y, float by, size_t n);
     float (*dot)(const float *x, const float *y, size_t n);
     double (*norm2)(const float *x, size_t n); // sum of squares
-    // y = x / rms(x) * w
-    void (*norm)(const float *x, const float *w, float eps, size_t n, float *y);
+    // y = x / rms(x) * w; y in bf16 if `half`
+    void (*norm)(const float *x, const float *w, float eps, size_t n, void *y, bool half);
     void (*norm_back)(const float *x, const float *w, float eps, const float *dy, size_t n,
                       float *dx /* added to */, float *dw /* added to */);
-    void (*swiglu)(const float *gate, const float *up, size_t n, float *y);
-    void (*swiglu_back)(const float *gate, const float *up, const float *dy, size_t n,
-                        float *d_gate, float *d_up);
+    // gate, up and y in bf16 if `half`; back: their gradients take the place of gate and up.
+    void (*swiglu)(const void *gate, const void *up, size_t n, void *y, bool half);
+    void (*swiglu_back)(void *gate, void *up, const float *dy, size_t n, bool half);
     // x [n] logits; over softmax(x * inv_t): log of the sum of exponentials and mean of x * inv_t.
     void (*lse)(const float *x, size_t n, float inv_t, float *lse, float *mean);
     // x [n]: logits in; out the gradient of a * (log p of the target, the target's own 1 apart)
@@ -121,6 +126,9 @@ typedef struct mla__kernels {
 
 const mla__kernels *mla__kernels_best(void);
 extern const mla__kernels mla__kernels_portable, mla__kernels_avx2, mla__kernels_avx512,
-    mla__kernels_avx512_vnni, mla__kernels_avx512_bf16;
+    mla__kernels_avx512_vnni, mla__kernels_avx512_bf16, mla__kernels_amx;
+
+// Whether this process may use AMX's tiles: the system has to be asked for the room they take.
+bool mla__amx_allowed(void);
 
 #endif

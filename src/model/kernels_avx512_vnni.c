@@ -10,6 +10,8 @@
 #define VMAX(a, b) ((vf)_mm512_max_ps((__m512)(a), (__m512)(b)))
 #define VMIN(a, b) ((vf)_mm512_min_ps((__m512)(a), (__m512)(b)))
 #define VSQRT(a) ((vf)_mm512_sqrt_ps((__m512)(a)))
+#define VROUND(a) ((vf)_mm512_roundscale_ps((__m512)(a), 8))
+#define VSCALEF(a, b) ((vf)_mm512_scalef_ps((__m512)(a), (__m512)(b)))
 #define DOT4(acc, a, b)                                                                            \
     ((vi)_mm512_dpbusd_epi32((__m512i)(acc), (__m512i)(a), (__m512i)(b)))
 #define S8_BIAS 128

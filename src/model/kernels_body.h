@@ -3,7 +3,8 @@
 //   KERNEL (a target attribute), VW, MADD(a, b, c) = a * b + c, VMAX, VMIN, VSQRT, TABLE and
 //   TABLE_NAME, ROWS_MAX, NV_WIDE, NV_NARROW (the block of registers of the tile product), and,
 //   where the instruction set has them, PAIR_MADD (products of two bf16), DOT4 with S8_BIAS
-//   (products of four bytes) and AMX_SUMS.
+//   (products of four bytes), VROUND and VSCALEF (to the nearest integer; a * 2^b), HALVES (floats
+//   to bf16) and TILE_BF16 (a tile product of its own).
 // A vector's tail goes through the same vector code on a zero-padded copy, so that a result does
 // not depend on where in a row an element stands. Sums are taken in a fixed order.
 #include <math.h>
@@ -68,12 +69,16 @@ KI float max_of(vf v) {
 // e^x to about one unit in the last place, by 2^n times a polynomial (Cody and Waite's reduction);
 // results below 2^-126 come out as about 1.2e-38.
 KI vf exp_of(vf x) {
-    const float round = 12582912.0f; // 1.5 * 2^23: adding it leaves the integer in the low bits
     x = VMAX(splat(-87.33654f), x);
     x = VMIN(splat(88.72f), x);
+#ifdef VSCALEF
+    vf z = VROUND(x * 1.44269504f);
+#else
+    const float round = 12582912.0f; // 1.5 * 2^23: adding it leaves the integer in the low bits
     vf z = MADD(x, splat(1.44269504f), splat(round));
     vu n = (vu)z - 0x4B400000u;
     z = z - splat(round);
+#endif
     vf r = MADD(z, splat(-0.693359375f), x);
     r = MADD(z, splat(2.12194440e-4f), r);
     vf p = splat(1.9875691500e-4f);
@@ -83,9 +88,36 @@ KI vf exp_of(vf x) {
     p = MADD(p, r, splat(1.6666665459e-1f));
     p = MADD(p, r, splat(5.0000001201e-1f));
     p = MADD(p, r * r, r + 1.0f);
+#ifdef VSCALEF
+    return VSCALEF(p, z);
+#else
     // In two steps: n may be 128, which is no exponent of a float.
     vu half = (vu)((vi)n >> 1);
     return p * (vf)((half + 127u) << 23) * (vf)((n - half + 127u) << 23);
+#endif
+}
+
+// 2^x for x up to about 0, to 2e-7 of itself; exactly 1 of 0, and 0 below 2^-126. Its polynomial is
+// the best of degree 5 on [-1/2, 1/2] that is 1 at 0.
+KI vf exp2_of(vf x) {
+#ifdef VSCALEF
+    vf n = VROUND(x), r = x - n;
+#else
+    const float round = 12582912.0f;
+    vi some = x >= splat(-126.0f);
+    x = VMAX(splat(-126.0f), x);
+    vf shifted = x + round, r = x - (shifted - round);
+#endif
+    vf p = MADD(splat(1.32647264e-3f), r, splat(9.671512697e-3f));
+    p = MADD(p, r, splat(5.550733746e-2f));
+    p = MADD(p, r, splat(2.402224208e-1f));
+    p = MADD(p, r, splat(6.931469776e-1f));
+    p = MADD(p, r, splat(1.0f));
+#ifdef VSCALEF
+    return VSCALEF(p, n);
+#else
+    return (vf)((vi)(p * (vf)(((vu)shifted - 0x4B400000u + 127u) << 23)) & some);
+#endif
 }
 
 // ---- tile products ---------------------------------------------------------------------------
@@ -155,68 +187,32 @@ KERNEL static void tile_f32(const mla__tile *t) {
     tile_any(t, false);
 }
 
+#ifndef TILE_BF16
+#define TILE_BF16 tile_bf16
 KERNEL static void tile_bf16(const mla__tile *t) {
     tile_any(t, true);
-}
-
-#ifdef AMX_SUMS
-KI void amx_step(const uint32_t *a, const uint32_t *b, size_t lda, vf even[3][4], vf odd[3][4],
-                 const int nr) {
-#pragma GCC unroll 4
-    for (int v = 0; v < 4; v++) {
-        vu bv;
-        memcpy(&bv, b + v * VW, sizeof bv);
-#pragma GCC unroll 3
-        for (int r = 0; r < nr; r++) {
-            vu av = a[(size_t)r * lda] - (vu){0};
-            even[r][v] = MADD(LOWER(av), LOWER(bv), even[r][v]);
-            odd[r][v] = MADD(UPPER(av), UPPER(bv), odd[r][v]);
-        }
-    }
-}
-
-KI void amx_block(const mla__tile *t, int row, int col, const int nr) {
-    const uint32_t *a = (const uint32_t *)t->a + (size_t)row * (size_t)t->lda;
-    const uint32_t *b = (const uint32_t *)t->b + col;
-    float *c = t->c + (size_t)row * (size_t)t->ldc + col;
-    const size_t lda = (size_t)t->lda, ldb = (size_t)t->ldb, ldc = (size_t)t->ldc;
-    for (int k = 0; k < t->k; k += 16) {
-        vf even[3][4] = {0}, odd[3][4] = {0};
-#pragma GCC unroll 16
-        for (int i = 0; i < 16; i++, a++, b += ldb) amx_step(a, b, lda, even, odd, nr);
-#pragma GCC unroll 3
-        for (int r = 0; r < nr; r++)
-#pragma GCC unroll 4
-            for (int v = 0; v < 4; v++) {
-                float *at = c + (size_t)r * ldc + v * VW;
-                vf sum = even[r][v] + odd[r][v];
-                store(at, k || t->add ? load(at) + sum : sum);
-            }
-    }
-}
-
-KERNEL static void tile_bf16_amx(const mla__tile *t) {
-    for (int col = 0; col < t->cols; col += 4 * VW) {
-        int row = 0;
-        for (; row + 3 <= t->rows; row += 3) amx_block(t, row, col, 3);
-        if (t->rows - row == 2) amx_block(t, row, col, 2);
-        if (t->rows - row == 1) amx_block(t, row, col, 1);
-    }
 }
 #endif
 
 // ---- conversions -----------------------------------------------------------------------------
 
 // Round to nearest even; a NaN stays one.
+#ifdef HALVES
+KI vu bf16_of(vf x) {
+    return __builtin_convertvector(HALVES(x), vu);
+}
+#else
 KI vu bf16_of(vf x) {
     vu u = (vu)x;
     vu rounded = u + 0x7FFFu + ((u >> 16) & 1u);
     vu nan = (vu)(x != x);
     return ((rounded & ~nan) | ((u | 0x400000u) & nan)) >> 16;
 }
+#define HALVES(x) __builtin_convertvector(bf16_of(x), vh)
+#endif
 
 KI void put_halves(mla__bf16 *y, vf x, size_t n) {
-    vh h = __builtin_convertvector(bf16_of(x), vh);
+    vh h = HALVES(x);
     if (__builtin_expect(n >= VW, 1))
         memcpy(y, &h, sizeof h);
     else
@@ -232,19 +228,24 @@ KI vf get_halves(const mla__bf16 *x, size_t n) {
     return (vf)(__builtin_convertvector(h, vu) << 16);
 }
 
+// Elements from `at` on, n of them left, of floats or, if `half`, of bf16.
+KI vf get(const void *x, size_t at, size_t n, bool half) {
+    return half ? get_halves((const mla__bf16 *)x + at, n) : load_n((const float *)x + at, n);
+}
+
+KI void put(void *y, size_t at, vf v, size_t n, bool half) {
+    if (half)
+        put_halves((mla__bf16 *)y + at, v, n);
+    else
+        store_n((float *)y + at, v, n);
+}
+
 KERNEL static void to_bf16(const float *x, mla__bf16 *y, size_t n) {
     for (size_t i = 0; i < n; i += VW) put_halves(y + i, load_n(x + i, n - i), n - i);
 }
 
 KERNEL static void from_bf16(const mla__bf16 *x, float *y, size_t n) {
     for (size_t i = 0; i < n; i += VW) store_n(y + i, get_halves(x + i, n - i), n - i);
-}
-
-KERNEL static void interleave(const float *x, const float *y, uint32_t *out, size_t n) {
-    for (size_t i = 0; i < n; i += VW) {
-        vu pair = bf16_of(load_n(x + i, n - i)) | bf16_of(load_n(y + i, n - i)) << 16;
-        store_n((float *)(void *)(out + i), (vf)pair, n - i);
-    }
 }
 
 #include "model/kernels_int8_body.h"
@@ -275,10 +276,17 @@ KERNEL static double norm2(const float *x, size_t n) {
     return total;
 }
 
-KERNEL static void norm(const float *x, const float *w, float eps, size_t n, float *y) {
+KI void norm_any(const float *x, const float *w, float eps, size_t n, void *y, bool half) {
     float r = 1.0f / sqrtf(dot(x, x, n) / (float)n + eps);
     for (size_t i = 0; i < n; i += VW)
-        store_n(y + i, load_n(x + i, n - i) * r * load_n(w + i, n - i), n - i);
+        put(y, i, load_n(x + i, n - i) * r * load_n(w + i, n - i), n - i, half);
+}
+
+KERNEL static void norm(const float *x, const float *w, float eps, size_t n, void *y, bool half) {
+    if (half)
+        norm_any(x, w, eps, n, y, true);
+    else
+        norm_any(x, w, eps, n, y, false);
 }
 
 // With r = 1 / rms: y = x r w, dx = r (w dy - x r^2 mean(w dy x)), dw = dy x r.
@@ -299,21 +307,34 @@ KERNEL static void norm_back(const float *x, const float *w, float eps, const fl
     }
 }
 
-KERNEL static void swiglu(const float *gate, const float *up, size_t n, float *y) {
+KI void swiglu_any(const void *gate, const void *up, size_t n, void *y, bool half) {
     for (size_t i = 0; i < n; i += VW) {
-        vf g = load_n(gate + i, n - i);
-        store_n(y + i, g / (1.0f + exp_of(-g)) * load_n(up + i, n - i), n - i);
+        vf g = get(gate, i, n - i, half);
+        put(y, i, g / (1.0f + exp_of(-g)) * get(up, i, n - i, half), n - i, half);
     }
 }
 
-KERNEL static void swiglu_back(const float *gate, const float *up, const float *dy, size_t n,
-                               float *d_gate, float *d_up) {
+KERNEL static void swiglu(const void *gate, const void *up, size_t n, void *y, bool half) {
+    if (half)
+        swiglu_any(gate, up, n, y, true);
+    else
+        swiglu_any(gate, up, n, y, false);
+}
+
+KI void swiglu_back_any(void *gate, void *up, const float *dy, size_t n, bool half) {
     for (size_t i = 0; i < n; i += VW) {
-        vf g = load_n(gate + i, n - i), u = load_n(up + i, n - i), d = load_n(dy + i, n - i);
+        vf g = get(gate, i, n - i, half), u = get(up, i, n - i, half), d = load_n(dy + i, n - i);
         vf s = 1.0f / (1.0f + exp_of(-g));
-        store_n(d_up + i, d * g * s, n - i);
-        store_n(d_gate + i, d * u * s * (1.0f + g * (1.0f - s)), n - i);
+        put(up, i, d * g * s, n - i, half);
+        put(gate, i, d * u * s * (1.0f + g * (1.0f - s)), n - i, half);
     }
+}
+
+KERNEL static void swiglu_back(void *gate, void *up, const float *dy, size_t n, bool half) {
+    if (half)
+        swiglu_back_any(gate, up, dy, n, true);
+    else
+        swiglu_back_any(gate, up, dy, n, false);
 }
 
 KERNEL static void lse(const float *x, size_t n, float inv_t, float *out, float *mean) {
@@ -353,52 +374,95 @@ KERNEL static void lse_back(float *x, size_t n, float inv_t, float lse_, float e
 
 // ---- attention's elementwise parts -----------------------------------------------------------
 
-KI void softmax_row(const mla__softmax *a, int row) {
+#define HIDDEN (-1e30f) // a score whose power of two is 0, whatever is taken from it
+
+// The largest score that the row may see, in powers of two; hides the others.
+KI float softmax_top(const mla__softmax *a, int row) {
     float *s = a->s + (size_t)row * MLA__PAGE;
-    int valid = a->valid[row] < MLA__PAGE ? a->valid[row] : MLA__PAGE;
-    if (valid <= 0) {
-        memset(s, 0, MLA__PAGE * sizeof *s);
-        a->keep[row] = 1;
-        return;
-    }
-    for (int i = valid; i < MLA__PAGE; i++) s[i] = -INFINITY;
+    for (int i = a->seen[row] > a->first ? a->seen[row] - a->first : 0; i < MLA__PAGE; i++)
+        s[i] = HIDDEN;
     vf top = load(s);
     for (int i = VW; i < MLA__PAGE; i += VW) top = VMAX(top, load(s + i));
-    float old = a->max[row], now = max_of(top) * a->scale;
-    now = now > old ? now : old;
+    return max_of(top) * (a->scale * MLA__LOG2E);
+}
+
+KI float softmax_row(const mla__softmax *a, int row, float top, bool half) {
+    const size_t at = (size_t)row * MLA__PAGE;
+    const vf by = splat(a->scale * MLA__LOG2E), from = splat(-top);
     vf sum = splat(0);
-    for (int i = 0; i < MLA__PAGE; i += VW) {
-        vf e = exp_of(load(s + i) * a->scale - now);
+#pragma GCC unroll 16
+    for (size_t i = 0; i < MLA__PAGE; i += VW) {
+        vf e = exp2_of(MADD(load(a->s + at + i), by, from));
         sum += e;
-        store(s + i, e);
+        put(half ? (void *)a->half : (void *)a->s, at + i, e, VW, half);
     }
-    float total = sum_of(sum);
-    for (int i = valid; i < MLA__PAGE; i++) s[i] = 0;
-    float keep[VW];
-    store(keep, exp_of(splat(old - now)));
-    a->keep[row] = old == -INFINITY ? 0 : keep[0];
-    a->sum[row] = a->sum[row] * a->keep[row] + total;
-    a->max[row] = now;
+    return sum_of(sum);
+}
+
+// As many rows at a time as a vector holds, so that what is one number a row fills one, too.
+KI void softmax_rows(const mla__softmax *a, int row, int n, bool half) {
+    float top[VW] = {0}, sum[VW] = {0};
+    for (int r = 0; r < n; r++) top[r] = softmax_top(a, row + r);
+    const size_t count = (size_t)n;
+    vf old = load_n(a->max + row, count), now = VMAX(load(top), old);
+    vf keep = exp2_of(old - now);
+    store(top, now);
+    for (int r = 0; r < n; r++) sum[r] = softmax_row(a, row + r, top[r], half);
+    store_n(a->keep + row, keep, count);
+    store_n(a->sum + row, MADD(load_n(a->sum + row, count), keep, load(sum)), count);
+    store_n(a->max + row, now, count);
 }
 
 KERNEL static void softmax(const mla__softmax *a) {
-    for (int row = 0; row < a->rows; row++) softmax_row(a, row);
+    for (int row = 0; row < a->rows; row += VW) {
+        const int left = a->rows - row, n = left < VW ? left : VW;
+        if (a->half)
+            softmax_rows(a, row, n, true);
+        else
+            softmax_rows(a, row, n, false);
+    }
+}
+
+KI void hide_queries(const mla__prob_grad *a, int key) {
+    const int hidden = key + a->first < a->tokens ? key + a->first : a->tokens;
+    float *s = a->s + (size_t)key * (size_t)a->cols;
+    for (int at = 0; at < a->cols; at += a->tokens)
+        for (int t = at; t < at + hidden; t++) s[t] = HIDDEN;
+}
+
+KI vf prob_of(const mla__prob_grad *a, size_t at, int col) {
+    return exp2_of(MADD(load(a->s + at), splat(a->scale * MLA__LOG2E), -load(a->lse + col)));
+}
+
+KI vf prob_grad_of(const mla__prob_grad *a, vf p, size_t at, int col) {
+    return p * (load(a->dp + at) - load(a->dot + col)) * a->scale;
+}
+
+// Two keys at a time: their gradients' pairs are one more of the layouts that are wanted.
+KI void prob_grad_keys(const mla__prob_grad *a, int key, bool half) {
+    const size_t at = (size_t)key * (size_t)a->cols, next = at + (size_t)a->cols;
+    for (int col = 0; col < a->cols; col += VW) {
+        const size_t i = at + (size_t)col, j = next + (size_t)col;
+        vf p = prob_of(a, i, col), q = prob_of(a, j, col);
+        vf dp = prob_grad_of(a, p, i, col), dq = prob_grad_of(a, q, j, col);
+        put(half ? (void *)a->p_half : (void *)a->s, i, p, VW, half);
+        put(half ? (void *)a->p_half : (void *)a->s, j, q, VW, half);
+        put(half ? (void *)a->ds_half : (void *)a->dp, i, dp, VW, half);
+        put(half ? (void *)a->ds_half : (void *)a->dp, j, dq, VW, half);
+        if (!half) continue;
+        vu pair = bf16_of(dp) | bf16_of(dq) << 16;
+        memcpy(a->ds_pairs + at / 2 + (size_t)col, &pair, sizeof pair);
+    }
 }
 
 KERNEL static void prob_grad(const mla__prob_grad *a) {
-    for (int j = 0; j < MLA__PAGE; j++) {
-        float *s = a->s + (size_t)j * (size_t)a->cols, *dp = a->dp + (size_t)j * (size_t)a->cols;
-        for (int i = 0; i < a->cols; i += VW) {
-            vf p = exp_of(load(s + i) * a->scale - load(a->lse + i));
-            store(dp + i, p * (load(dp + i) - load(a->dot + i)) * a->scale);
-            store(s + i, p);
-        }
-        int hidden = j + a->first < a->tokens ? j + a->first : a->tokens;
-        if (hidden <= 0) continue;
-        for (int at = 0; at < a->cols; at += a->tokens) {
-            memset(s + at, 0, (size_t)hidden * sizeof *s);
-            memset(dp + at, 0, (size_t)hidden * sizeof *dp);
-        }
+    for (int key = 0; key < MLA__PAGE; key += 2) {
+        hide_queries(a, key);
+        hide_queries(a, key + 1);
+        if (a->p_half)
+            prob_grad_keys(a, key, true);
+        else
+            prob_grad_keys(a, key, false);
     }
 }
 
@@ -423,10 +487,7 @@ KERNEL static void adam(float *p, float *g, float *m, float *v, size_t n, const 
 const mla__kernels TABLE = {
     .name = TABLE_NAME,
     .tile_f32 = tile_f32,
-    .tile_bf16 = tile_bf16,
-#ifdef AMX_SUMS
-    .tile_bf16_amx = tile_bf16_amx,
-#endif
+    .tile_bf16 = TILE_BF16,
     .tile_s8 = tile_s8,
     .s8_bias = S8_BIAS,
     .finish_s8 = finish_s8,
@@ -435,7 +496,6 @@ const mla__kernels TABLE = {
     .prob_grad = prob_grad,
     .to_bf16 = to_bf16,
     .from_bf16 = from_bf16,
-    .interleave = interleave,
     .add = add,
     .scale = scale,
     .dot = dot,

@@ -38,6 +38,7 @@ static bool may_use(dnnl_cpu_isa_t isa) {
 
 const mla__kernels *mla__kernels_best(void) {
 #if defined(__x86_64__)
+    if (may_use(dnnl_cpu_isa_avx512_core_amx) && mla__amx_allowed()) return &mla__kernels_amx;
     if (may_use(dnnl_cpu_isa_avx512_core_bf16)) return &mla__kernels_avx512_bf16;
     if (may_use(dnnl_cpu_isa_avx512_core_vnni)) return &mla__kernels_avx512_vnni;
     if (may_use(dnnl_cpu_isa_avx512_core)) return &mla__kernels_avx512;

@@ -9,8 +9,6 @@
 #include "base/mem.h"
 #include "model/internal.h"
 
-#define WIDTH 1024 // elements converted at a time between bf16 and float
-
 void mla__ops_to_compute(const mla__kernels *k, mla_compute compute, const float *x, void *y,
                          size_t n, size_t cols) {
 #pragma omp parallel for schedule(static) if (n * cols > MLA__PARALLEL)
@@ -32,21 +30,11 @@ void mla__ops_add(const mla__kernels *k, float *y, const float *x, size_t n) {
 
 void mla__ops_norm(const mla__kernels *k, mla_compute compute, bool as_f32, const float *x,
                    const float *w, float eps, void *y, size_t n, size_t cols) {
-    if (as_f32 || !mla__is_half(compute)) {
+    const bool half = !as_f32 && mla__is_half(compute);
+    const size_t element = half ? sizeof(mla__bf16) : sizeof(float);
 #pragma omp parallel for schedule(static) if (n * cols > MLA__PARALLEL)
-        for (size_t i = 0; i < n; i++) k->norm(x + i * cols, w, eps, cols, (float *)y + i * cols);
-        return;
-    }
-#pragma omp parallel if (n * cols > MLA__PARALLEL)
-    {
-        float *row = MLA_NEW_ARRAY(float, cols);
-#pragma omp for schedule(static)
-        for (size_t i = 0; i < n; i++) {
-            k->norm(x + i * cols, w, eps, cols, row);
-            k->to_bf16(row, (mla__bf16 *)y + i * cols, cols);
-        }
-        free(row);
-    }
+    for (size_t i = 0; i < n; i++)
+        k->norm(x + i * cols, w, eps, cols, (char *)y + i * cols * element, half);
 }
 
 void mla__ops_norm_back(const mla__kernels *k, const float *x, const float *w, float eps,
@@ -61,7 +49,7 @@ void mla__ops_norm_back(const mla__kernels *k, const float *x, const float *w, f
         for (size_t i = 0; i < n; i++)
             k->norm_back(x + i * cols, w, eps, dy + i * cols, cols, dx + i * cols, part);
     }
-    for (int t = 0; t < threads; t++) k->add(dw, parts + (size_t)t * cols, cols);
+    for (int t = 0; dw && t < threads; t++) k->add(dw, parts + (size_t)t * cols, cols);
     free(parts);
 }
 
@@ -73,56 +61,23 @@ void mla__naive_norm(const float *x, const float *w, double eps, size_t n, doubl
 
 // ---- SwiGLU ----------------------------------------------------------------------------------
 
-static void swiglu_row(const mla__kernels *k, const mla__bf16 *gate, const mla__bf16 *up,
-                       mla__bf16 *y, size_t cols) {
-    float g[WIDTH], u[WIDTH];
-    for (size_t at = 0; at < cols; at += WIDTH) {
-        size_t len = cols - at < WIDTH ? cols - at : WIDTH;
-        k->from_bf16(gate + at, g, len);
-        k->from_bf16(up + at, u, len);
-        k->swiglu(g, u, len, g);
-        k->to_bf16(g, y + at, len);
-    }
-}
-
 void mla__ops_swiglu(const mla__kernels *k, mla_compute compute, const void *gate_up, void *y,
                      size_t n, size_t cols) {
+    const size_t row = cols * mla__element(compute);
 #pragma omp parallel for schedule(static) if (n * cols > MLA__PARALLEL)
     for (size_t i = 0; i < n; i++) {
-        if (mla__is_half(compute)) {
-            const mla__bf16 *row = (const mla__bf16 *)gate_up + i * 2 * cols;
-            swiglu_row(k, row, row + cols, (mla__bf16 *)y + i * cols, cols);
-        } else {
-            const float *row = (const float *)gate_up + i * 2 * cols;
-            k->swiglu(row, row + cols, cols, (float *)y + i * cols);
-        }
-    }
-}
-
-static void swiglu_back_row(const mla__kernels *k, mla__bf16 *gate, mla__bf16 *up, const float *dy,
-                            size_t cols) {
-    float g[WIDTH], u[WIDTH];
-    for (size_t at = 0; at < cols; at += WIDTH) {
-        size_t len = cols - at < WIDTH ? cols - at : WIDTH;
-        k->from_bf16(gate + at, g, len);
-        k->from_bf16(up + at, u, len);
-        k->swiglu_back(g, u, dy + at, len, g, u);
-        k->to_bf16(g, gate + at, len);
-        k->to_bf16(u, up + at, len);
+        const char *gate = (const char *)gate_up + i * 2 * row;
+        k->swiglu(gate, gate + row, cols, (char *)y + i * row, mla__is_half(compute));
     }
 }
 
 void mla__ops_swiglu_back(const mla__kernels *k, mla_compute compute, void *gate_up,
                           const float *dy, size_t n, size_t cols) {
+    const size_t row = cols * mla__element(compute);
 #pragma omp parallel for schedule(static) if (n * cols > MLA__PARALLEL)
     for (size_t i = 0; i < n; i++) {
-        if (mla__is_half(compute)) {
-            mla__bf16 *row = (mla__bf16 *)gate_up + i * 2 * cols;
-            swiglu_back_row(k, row, row + cols, dy + i * cols, cols);
-        } else {
-            float *row = (float *)gate_up + i * 2 * cols;
-            k->swiglu_back(row, row + cols, dy + i * cols, cols, row, row + cols);
-        }
+        char *gate = (char *)gate_up + i * 2 * row;
+        k->swiglu_back(gate, gate + row, dy + i * cols, cols, mla__is_half(compute));
     }
 }
 
