@@ -12,6 +12,7 @@
 #define KERNEL                                                                                     \
     __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512bf16,avx2,fma,"     \
                           "amx-tile,amx-bf16")))
+#define INLINED inline __attribute__((always_inline))
 #define VW 16
 #define MADD(a, b, c) ((vf)_mm512_fmadd_ps((__m512)(a), (__m512)(b), (__m512)(c)))
 #define VMAX(a, b) ((vf)_mm512_max_ps((__m512)(a), (__m512)(b)))
@@ -40,7 +41,7 @@ typedef struct palette {
     uint8_t rows[16];
 } palette;
 
-KI void configure(int upper, int lower, int lanes) {
+KERNEL static INLINED void configure(int upper, int lower, int lanes) {
     palette p __attribute__((aligned(64))) = {.id = 1};
     const int rows[8] = {upper, upper, lower, lower, upper, lower, lanes, lanes};
     for (int i = 0; i < 8; i++) {
@@ -58,7 +59,7 @@ typedef struct amx_block {
     bool add;
 } amx_block;
 
-KI void block_product(const amx_block *t, const bool two_rows, const bool two_cols) {
+KERNEL static INLINED void block_product(const amx_block *t, const bool two_rows, const bool two_cols) {
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
@@ -91,7 +92,7 @@ KI void block_product(const amx_block *t, const bool two_rows, const bool two_co
 }
 
 // All columns of rows [row, row + upper + lower).
-KI void rows_product(const mla__tile *t, int row, int upper, const bool two_rows) {
+KERNEL static INLINED void rows_product(const mla__tile *t, int row, int upper, const bool two_rows) {
     amx_block at = {.lda = (size_t)t->lda * 4, .ldb = (size_t)t->ldb * 4,
                     .ldc = (size_t)t->ldc * 4, .k = t->k, .lanes = t->k % 16 ? 8 : 16,
                     .add = t->add || t->scale};
