@@ -1,4 +1,5 @@
 // Client and server against each other on a loopback port.
+#include <arpa/inet.h>
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -8,6 +9,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -102,10 +105,16 @@ static void on_reply(void *ctx, const char *path, int status) {
 
 static mla_http_server *start_server(fixture *f, const char *key) {
     static const mla_http_route routes[] = {
-        {"POST", "/echo", false, on_echo},   {"POST", "/shaky", false, on_shaky},
-        {"GET", "/files/*", false, on_path}, {"GET", "/open", true, on_path},
-        {"GET", "/silence", false, on_silence}, {"GET", "/forever", false, on_forever},
-        {"POST", "/count", false, on_count}, {"POST", "/broken", false, on_broken},
+        {"POST", "/echo", false, NULL, on_echo},
+        {"POST", "/shaky", false, NULL, on_shaky},
+        {"GET", "/files/*", false, NULL, on_path},
+        {"GET", "/open", true, NULL, on_path},
+        {"GET", "/silence", false, NULL, on_silence},
+        {"GET", "/forever", false, NULL, on_forever},
+        {"POST", "/count", false, NULL, on_count},
+        {"POST", "/broken", false, NULL, on_broken},
+        {"POST", "/json", false, "application/json", on_echo},
+        {"POST", "/text", false, TEXT, on_echo},
     };
     const mla_http_server_options options = {
         .host = "127.0.0.1", .port = 0, .key = key, .body_max = BODY_MAX, .max_connections = 32,
@@ -181,7 +190,7 @@ static void routes_are_found(void **state) {
     expect(f, "GET", "/files/a/b", NULL, 200, "/files/a/b");
     expect(f, "GET", "/open", NULL, 200, "/open");
     expect(f, "GET", "/nothing", NULL, 404, "404: there is nothing at this path");
-    expect(f, "GET", "/echo", NULL, 405, "405: this path has another method");
+    expect(f, "GET", "/echo", NULL, 405, "405: this path takes POST only");
     expect(f, "DELETE", "/open", NULL, 405, NULL);
     expect(f, "GET", "/silence", NULL, 500, "500: the service failed");
     assert_int_equal(f->replies[200], 4);
@@ -203,6 +212,48 @@ static void a_body_has_a_ceiling(void **state) {
     expect(f, "POST", "/echo", huge, 413, "413: the request's body is too long");
     free(huge);
     expect(f, "POST", "/echo", "still here", 200, "still here");
+}
+
+// The status of a request with the header lines `head`, sent as it stands.
+static int status_of(const fixture *f, const char *head) {
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)mla_http_server_port(f->server)),
+                                  .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
+    char reply[4096];
+    size_t len = 0;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    char *text = mla_format("%sHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}", head);
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    for (ssize_t n = 1; n > 0 && len < sizeof reply - 1; len += (size_t)n) {
+        n = read(fd, reply + len, sizeof reply - 1 - len);
+        if (n < 0) n = 0;
+    }
+    reply[len] = '\0';
+    close(fd);
+    free(text);
+    assert_int_equal(strncmp(reply, "HTTP/1.1 ", 9), 0);
+    return (int)strtol(reply + 9, NULL, 10);
+}
+
+static void a_body_has_the_type_that_its_route_takes(void **state) {
+    fixture *f = *state;
+    static const struct {
+        const char *type;
+        int status;
+    } types[] = {{"application/json", 200}, {"Application/JSON; charset=utf-8", 200},
+                 {"application/json ;x", 200}, {"application/jsonp", 415},
+                 {"application/jso", 415}, {"text/plain", 415}, {"", 415},
+                 {"application/x-www-form-urlencoded", 415}};
+    for (size_t i = 0; i < MLA_COUNT(types); i++) {
+        char *head = mla_format("POST /json HTTP/1.1\r\nContent-Type: %s\r\n", types[i].type);
+        assert_int_equal(status_of(f, head), types[i].status);
+        free(head);
+    }
+    assert_int_equal(status_of(f, "POST /json HTTP/1.1\r\n"), 415);
+    assert_int_equal(status_of(f, "POST /echo HTTP/1.1\r\n"), 200);
+    expect(f, "POST", "/text", "{}", 415,
+           "415: the body must be text/plain; say so in a Content-Type header");
 }
 
 static void the_key_is_asked_for(void **state) {
@@ -394,6 +445,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         HTTP_TEST(routes_are_found),
         HTTP_TEST(a_body_has_a_ceiling),
+        HTTP_TEST(a_body_has_the_type_that_its_route_takes),
         cmocka_unit_test_setup_teardown(the_key_is_asked_for, set_up_with_key, tear_down),
         HTTP_TEST(what_may_pass_is_tried_again),
         HTTP_TEST(a_host_that_is_not_there_is_an_error),

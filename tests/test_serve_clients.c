@@ -174,6 +174,7 @@ static void a_client_that_waits_for_a_whole_reply_may_hang_up_too(void **state) 
     const serve_fixture *f = *state;
     char *body = long_body(false);
     char *text = mla_format("POST /v1/completions HTTP/1.1\r\nHost: x\r\n"
+                            "Content-Type: application/json\r\n"
                             "Content-Length: %zu\r\n\r\n%s", strlen(body), body);
     int fd = connect_to(f);
     assert_int_equal(write(fd, text, strlen(text)), strlen(text));

@@ -99,6 +99,15 @@ static bool is_too_long(const mla_http_server *server, struct MHD_Connection *co
     return text && strtoull(text, NULL, 10) > server->options.body_max;
 }
 
+// A browser sends what it calls simple types from any page to any address, without asking first:
+// who takes one type only cannot be reached from a page like that.
+static bool type_fits(const mla_http_route *route, struct MHD_Connection *connection) {
+    if (!route->takes) return true;
+    const char *given = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Content-Type");
+    const size_t n = strlen(route->takes);
+    return given && !strncasecmp(given, route->takes, n) && strchr("; \t", given[n]);
+}
+
 static mla_http_call *call_create(mla_http_server *server, struct MHD_Connection *connection,
                                   const char *path, const char *method) {
     mla_http_call *call = MLA_NEW(mla_http_call);
@@ -114,6 +123,7 @@ static mla_http_call *call_create(mla_http_server *server, struct MHD_Connection
     if (server->key && !open && !has_key(server, connection)) call->refused = 401;
     else if (!call->route) call->refused = 404;
     else if (wrong_method) call->refused = 405;
+    else if (!type_fits(call->route, connection)) call->refused = 415;
     else if (is_too_long(server, connection)) call->refused = 413;
     pthread_mutex_lock(&server->lock);
     server->active++;
@@ -165,13 +175,23 @@ void mla_http_call_add_header(mla_http_call *call, const char *name, const char 
     MLA_ASSERT(MHD_add_response_header(call->response, name, value) == MHD_YES);
 }
 
+static char *reason_of(const mla_http_call *call, int status) {
+    if (status == 405) return mla_format("this path takes %s only", call->route->method);
+    if (status == 415) {
+        return mla_format("the body must be %s; say so in a Content-Type header",
+                          call->route->takes);
+    }
+    return mla_strdup(status == 401 ? "the bearer key is missing or wrong"
+                    : status == 404 ? "there is nothing at this path"
+                    : status == 413 ? "the request's body is too long" : "the service failed");
+}
+
 static void refuse(mla_http_call *call, int status) {
-    const char *what = status == 401 ? "the bearer key is missing or wrong"
-                     : status == 404 ? "there is nothing at this path"
-                     : status == 405 ? "this path has another method"
-                     : status == 413 ? "the request's body is too long" : "the service failed";
     const mla_http_server_options *o = &call->server->options;
-    mla_http_call_reply_take(call, status, "application/json", o->error_body(o->ctx, status, what));
+    char *reason = reason_of(call, status);
+    mla_http_call_reply_take(call, status, "application/json",
+                             o->error_body(o->ctx, status, reason));
+    free(reason);
     if (status == 401) mla_http_call_add_header(call, "WWW-Authenticate", "Bearer");
     if (status == 405) mla_http_call_add_header(call, "Allow", call->route->method);
 }

@@ -20,6 +20,7 @@ typedef struct mla_http_route {
     const char *method;        // GET answers HEAD too
     const char *path;          // exact, or a beginning when it ends in "*"
     bool open;                 // needs no key
+    const char *takes;         // the type that a body must have; another: 415. NULL: none is asked
     mla_http_handler handler;
 } mla_http_route;
 
@@ -33,7 +34,7 @@ typedef struct mla_http_server_options {
     const mla_http_route *routes;    // [n_routes], borrowed for the server's life
     size_t n_routes;
     void *ctx;                 // of handlers and of the two functions below
-    // The body (JSON, caller frees) of the server's own refusals: 401, 404, 405, 413, 500.
+    // The body (JSON, caller frees) of the server's own refusals: 401, 404, 405, 413, 415, 500.
     char *(*error_body)(void *ctx, int status, const char *message);
     // Told of every reply before it is sent; `path` is the route's, NULL without one. May be NULL.
     void (*on_reply)(void *ctx, const char *path, int status);

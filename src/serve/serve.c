@@ -23,6 +23,7 @@ struct mla_service {
     uint64_t seed;
     long long started;          // seconds since 1970
     atomic_uint_fast64_t asked; // requests so far
+    pthread_mutex_t reading;    // one body at a time: its tree is the larger part of its memory
     mla__metrics metrics;
     mla__hub *hub;
     mla_http_server *server;
@@ -55,7 +56,8 @@ static char *error_body(void *ctx, int status, const char *message) {
     const char *code = status == 401 ? "invalid_api_key"
                      : status == 404 ? "unknown_url"
                      : status == 405 ? "method_not_allowed"
-                     : status == 413 ? "body_too_long" : NULL;
+                     : status == 413 ? "body_too_long"
+                     : status == 415 ? "unsupported_content_type" : NULL;
     mla_fault fault;
     mla_fault_set(&fault, status, NULL, code, "%s", message);
     return mla__reply_error(&fault);
@@ -148,7 +150,8 @@ static int check_ask(const mla_service *service, const mla_ask *ask, mla_fault *
     }
     if (ask->dimensions && ask->dimensions != dim) {
         return mla_fault_set(fault, 400, "dimensions", "invalid_value",
-                             "this model's vectors have %d dimensions", dim);
+                             "this model's vectors have %d dimensions, and no use with fewer",
+                             dim);
     }
     return 0;
 }
@@ -159,7 +162,9 @@ static mla__job *start_job(mla_service *service, mla_http_call *call, mla_ask_ki
     const mla_buf *body = mla_http_call_body(call);
     mla_ask ask;
     mla__job *job = NULL;
+    pthread_mutex_lock(&service->reading);
     int rc = mla_ask_read(&ask, kind, mla_buf_text(body), body->len, fault);
+    pthread_mutex_unlock(&service->reading);
     if (rc == 0) rc = check_ask(service, &ask, fault);
     if (rc == 0 && !ask.has_seed) ask.seed = mla_rng_derive(service->seed, number, 0, 0);
     if (rc == 0) job = mla__job_create_take(&ask, mla__hub_policy(service->hub), call, fault);
@@ -240,13 +245,13 @@ static void on_metrics(void *ctx, mla_http_call *call) {
 static mla_http_server *start_server(mla_service *service, const mla_serve_options *o,
                                      mla_err *err) {
     static const mla_http_route routes[] = {
-        {"POST", "/v1/chat/completions", false, on_chat},
-        {"POST", "/v1/completions", false, on_completion},
-        {"POST", "/v1/embeddings", false, on_embedding},
-        {"GET", "/v1/models", false, on_models},
-        {"GET", "/v1/models/*", false, on_model},
-        {"GET", "/metrics", false, on_metrics},
-        {"GET", "/health", true, on_health},
+        {"POST", "/v1/chat/completions", false, JSON, on_chat},
+        {"POST", "/v1/completions", false, JSON, on_completion},
+        {"POST", "/v1/embeddings", false, JSON, on_embedding},
+        {"GET", "/v1/models", false, NULL, on_models},
+        {"GET", "/v1/models/*", false, NULL, on_model},
+        {"GET", "/metrics", false, NULL, on_metrics},
+        {"GET", "/health", true, NULL, on_health},
     };
     const mla_http_server_options options = {
         .host = o->host, .port = o->port, .key = o->key, .body_max = o->body_max,
@@ -268,6 +273,7 @@ mla_service *mla_serve_start(mla_policy *policy, const mla_serve_options *option
     service->model = mla_utf8_repair(options->model, strlen(options->model), NULL);
     service->seed = options->seed;
     service->started = (long long)time(NULL);
+    pthread_mutex_init(&service->reading, NULL);
     mla__metrics_init(&service->metrics);
     service->hub = mla__hub_create(policy, &service->metrics, options->kv_bytes,
                                    options->live_max);
@@ -290,6 +296,7 @@ void mla_serve_free(mla_service *service) {
     mla_http_server_free(service->server);
     mla__hub_free(service->hub);
     mla__metrics_clear(&service->metrics);
+    pthread_mutex_destroy(&service->reading);
     free(service->model);
     free(service);
 }
