@@ -13,6 +13,7 @@ typedef struct result {
     int ended;
     int32_t told[SAMPLES_MAX][NEW_MAX]; // what the token sink was told
     int n_told[SAMPLES_MAX];
+    size_t cached;
 } result;
 
 static int32_t prompts[PROMPTS][400];
@@ -40,11 +41,12 @@ static void make_requests(void) {
     requests[6].min_p = 0.02f;
 }
 
-static void take_token(void *ctx, size_t request, int k, int32_t id, float logprob) {
+static void take_token(void *ctx, size_t request, int k, const mla_token *token) {
     result *r = &((result *)ctx)[request];
-    assert_true(logprob <= 1e-6f && r->n_told[k] < NEW_MAX);
+    assert_true(token->logprob <= 1e-6f && r->n_told[k] < NEW_MAX);
     assert_null(r->samples[k].ids);
-    r->told[k][r->n_told[k]++] = id;
+    r->told[k][r->n_told[k]++] = token->id;
+    r->cached = token->cached;
 }
 
 static void take_sample(void *ctx, size_t request, int k, mla_sample *take) {
@@ -149,6 +151,8 @@ static void check_crowd(const mla_model *m, const result *alone) {
     size_t known = 0;
     for (size_t i = 0; i < PROMPTS; i++) known += (requests[i].n - 1) / PAGE * PAGE;
     assert_int_equal(mla_engine_get_stats(e).cached_tokens - s.cached_tokens, known);
+    for (size_t i = 0; i < PROMPTS; i++)
+        assert_int_equal(got[i].cached, (requests[i].n - 1) / PAGE * PAGE);
     assert_no_page_is_lost(e);
     mla_engine_free(e);
     clear(got, PROMPTS);
@@ -319,8 +323,8 @@ typedef struct chain { // a sink that cancels and submits
     int tokens, submitted, ends;
 } chain;
 
-static void cancel_at_third(void *ctx, size_t request, int k, int32_t id, float logprob) {
-    (void)request, (void)k, (void)id, (void)logprob;
+static void cancel_at_third(void *ctx, size_t request, int k, const mla_token *token) {
+    (void)request, (void)k, (void)token;
     chain *c = ctx;
     if (++c->tokens == 3) mla_engine_cancel(c->engine, c->handle);
 }
@@ -383,6 +387,199 @@ static void cancelling_frees_pages(void **state) {
     for (int i = 0; i < 4; i++) step(e);
     mla_engine_free(e);
     mla_model_free(m);
+    clear(got, PROMPTS);
+}
+
+// ---- single samples ---------------------------------------------------------------------------
+
+typedef struct cut { // a sink that ends sample k after limits[k] tokens
+    mla_engine *engine;
+    uint64_t handle;
+    int limits[SAMPLES_MAX];
+    result got[PROMPTS];
+} cut;
+
+static void take_token_and_cut(void *ctx, size_t request, int k, const mla_token *token) {
+    cut *c = ctx;
+    take_token(c->got, request, k, token);
+    if (c->got[request].n_told[k] == c->limits[k])
+        mla_engine_cancel_sample(c->engine, c->handle, k);
+}
+
+static void take_cut_sample(void *ctx, size_t request, int k, mla_sample *take) {
+    cut *c = ctx;
+    assert_true(!c->limits[k] || (int)take->n < c->limits[k]);
+    take_sample(c->got, request, k, take);
+}
+
+static void submit_cut(cut *c, const mla_prompt_request *r) {
+    mla_err err;
+    assert_int_equal(mla_engine_submit(c->engine, r, 0, take_token_and_cut, take_cut_sample, c,
+                                       &c->handle, &err), 0);
+}
+
+// Not a token is computed for a sample that was cut; the others are what they are without that.
+static void one_sample_may_be_cancelled(void **state) {
+    (void)state;
+    static result alone[PROMPTS];
+    static cut c;
+    mla_model *m = formula_model(&llama_tied, mla_compute_best());
+    c = (cut){.engine = engine_of(m, 100), .limits = {0, 1, 7, 70}};
+    mla_engine *other = engine_of(m, 100);
+    submit(other, &requests[7], 0, alone);
+    run(other);
+    submit_cut(&c, &requests[7]);
+    run(c.engine);
+    size_t told = 0;
+    for (int k = 0; k < SAMPLES_MAX; k++) {
+        const mla_sample *want = &alone[0].samples[k];
+        const int n = c.got[0].n_told[k], limit = c.limits[k];
+        const bool cut_short = limit && limit <= (int)want->n;
+        assert_int_equal(n, cut_short ? limit : (int)want->n);
+        assert_int_equal(c.got[0].samples[k].ids == NULL, cut_short);
+        assert_memory_equal(c.got[0].told[k], want->ids, (size_t)n * sizeof *want->ids);
+        told += (size_t)n;
+    }
+    assert_null(c.got[0].samples[1].ids);
+    assert_null(c.got[0].samples[2].ids);
+    assert_int_equal(mla_engine_get_stats(c.engine).new_tokens, told);
+    assert_int_equal(mla_engine_get_stats(c.engine).cancelled, 0);
+    assert_no_page_is_lost(c.engine);
+    mla_engine_free(other);
+    mla_engine_free(c.engine);
+    mla_model_free(m);
+    clear(c.got, PROMPTS);
+    clear(alone, PROMPTS);
+}
+
+// A sample that is cut leaves its pages for who goes on from there, as one that ends does.
+static void a_sample_that_was_cut_is_remembered(void **state) {
+    (void)state;
+    enum { CUT = 25 }; // its fifth page is full by then
+    static cut c;
+    mla_model *m = formula_model(&llama_tied, MLA_COMPUTE_F32);
+    c = (cut){.engine = mla__engine_create(m, -1, 1 << 24), .limits = {CUT}};
+    mla_prompt_request r = requests[6];
+    r.samples = 1;
+    submit_cut(&c, &r);
+    run(c.engine);
+    assert_int_equal(c.got[0].n_told[0], CUT);
+    int32_t ids[400];
+    memcpy(ids, r.ids, r.n * sizeof *ids);
+    memcpy(ids + r.n, c.got[0].told[0], CUT * sizeof *ids);
+    r.ids = ids;
+    r.n += CUT;
+    r.max_new = 1;
+    clear(c.got, PROMPTS);
+    submit_cut(&c, &r);
+    run(c.engine);
+    assert_int_equal(c.got[0].cached, 5 * PAGE);
+    assert_no_page_is_lost(c.engine);
+    mla_engine_free(c.engine);
+    mla_model_free(m);
+    clear(c.got, PROMPTS);
+}
+
+// Samples are cancelled while they wait, while their prompt is read and while they run.
+static void samples_may_be_cancelled_at_any_time(void **state) {
+    (void)state;
+    enum { LIFE = 30 };
+    static result alone[PROMPTS], got[LIFE];
+    mla_model *m = formula_model(&llama_untied, mla_compute_best());
+    run_alone(m, alone);
+    mla_engine *e = engine_of(m, 14);
+    mla_rng rng;
+    mla_rng_init(&rng, 5);
+    uint64_t handles[LIFE];
+    size_t which[LIFE];
+    bool dropped[LIFE][SAMPLES_MAX] = {{false}};
+    for (size_t i = 0; i < LIFE; i++) {
+        which[i] = mla_rng_below(&rng, PROMPTS);
+        handles[i] = submit(e, &requests[which[i]], i, got);
+        for (uint64_t k = mla_rng_below(&rng, 30); k > 0; k--) step(e);
+        const size_t at = i - mla_rng_below(&rng, i < 4 ? i + 1 : 4);
+        const int k = (int)mla_rng_below(&rng, SAMPLES_MAX);
+        dropped[at][k] = true;
+        mla_engine_cancel_sample(e, handles[at], k); // which may have ended, or not exist
+    }
+    run(e);
+    size_t missing = 0;
+    for (size_t i = 0; i < LIFE; i++) {
+        for (int k = 0; k < requests[which[i]].samples; k++) {
+            const mla_sample *g = &got[i].samples[k], *w = &alone[which[i]].samples[k];
+            assert_true(g->ids || dropped[i][k]);
+            missing += !g->ids;
+            if (!g->ids) continue;
+            assert_int_equal(g->n, w->n);
+            assert_memory_equal(g->ids, w->ids, w->n * sizeof *w->ids);
+        }
+    }
+    assert_true(missing > 5);
+    // A request without a sample left is gone.
+    clear(got, LIFE);
+    handles[0] = submit(e, &requests[7], 0, got);
+    step(e);
+    for (int k = 0; k < SAMPLES_MAX; k++) mla_engine_cancel_sample(e, handles[0], k);
+    assert_int_equal(step(e), 0);
+    assert_no_page_is_lost(e);
+    mla_engine_free(e);
+    mla_model_free(m);
+    clear(got, LIFE);
+    clear(alone, PROMPTS);
+}
+
+// ---- likely tokens ----------------------------------------------------------------------------
+
+enum { LIKELY = 20 };
+
+typedef struct witness {
+    int tokens, listed; // listed: tokens that were among the likely ones
+} witness;
+
+static void look_at_likely(void *ctx, size_t request, int k, const mla_token *token) {
+    witness *w = ctx;
+    double mass = 0;
+    (void)k;
+    assert_int_equal(token->n_likely, LIKELY);
+    for (size_t i = 0; i < LIKELY; i++) {
+        const mla_likely *a = &token->likely[i];
+        mass += exp((double)a->logprob);
+        if (i) assert_true(a[-1].logprob >= a->logprob);
+        if (a->id != token->id) continue;
+        assert_memory_equal(&a->logprob, &token->logprob, sizeof a->logprob);
+        w->listed++;
+    }
+    assert_true(mass < 1 + 1e-5 && token->logprob <= token->likely[0].logprob);
+    if (requests[request].temperature <= 0) assert_int_equal(token->id, token->likely[0].id);
+    w->tokens++;
+}
+
+static void likely_tokens_come_with_each_token(void **state) {
+    (void)state;
+    static result want[PROMPTS], got[PROMPTS];
+    mla_model *m = formula_model(&llama_tied, mla_compute_best());
+    mla_engine *e = engine_of(m, 200);
+    witness w = {0};
+    uint64_t handle;
+    mla_err err;
+    for (size_t i = 0; i < PROMPTS; i++) {
+        mla_prompt_request r = requests[i];
+        r.n_likely = LIKELY;
+        assert_int_equal(mla_engine_submit(e, &r, i, look_at_likely, NULL, &w, &handle, &err), 0);
+        submit(e, &requests[i], i, want);
+        r.n_likely = 3;
+        submit(e, &r, i, got);
+    }
+    run(e);
+    assert_all_same(got, want); // asking does not change what is sampled
+    size_t tokens = 0;
+    for (size_t i = 0; i < PROMPTS; i++)
+        for (int k = 0; k < requests[i].samples; k++) tokens += want[i].samples[k].n;
+    assert_int_equal(w.tokens, tokens);
+    assert_true(w.listed > w.tokens / 4);
+    mla_engine_free(e);
+    mla_model_free(m);
+    clear(want, PROMPTS);
     clear(got, PROMPTS);
 }
 
@@ -525,6 +722,10 @@ int main(void) {
         cmocka_unit_test(running_sequences_go_on_with_new_weights),
         cmocka_unit_test(sinks_may_cancel_and_submit),
         cmocka_unit_test(cancelling_frees_pages),
+        cmocka_unit_test(one_sample_may_be_cancelled),
+        cmocka_unit_test(a_sample_that_was_cut_is_remembered),
+        cmocka_unit_test(samples_may_be_cancelled_at_any_time),
+        cmocka_unit_test(likely_tokens_come_with_each_token),
         cmocka_unit_test(stop_tokens_end_a_sample),
         cmocka_unit_test(impossible_requests_are_refused),
         cmocka_unit_test(logprobs_are_those_of_the_training_forward),

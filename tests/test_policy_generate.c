@@ -212,6 +212,37 @@ static void embeddings_have_length_1_and_follow_meaning(void **state) {
     free(v);
 }
 
+// In pieces or at once: the mean over all hidden states.
+static void a_long_text_is_embedded_to_its_end(void **state) {
+    (void)state;
+    enum { N = 1500 };
+    const size_t dim = (size_t)mla_model_get_config(mla_policy_model(policy))->dim;
+    float *got = MLA_NEW_ARRAY(float, dim);
+    int32_t ids[N];
+    mla_err err = {{0}};
+    for (int i = 0; i < N; i++) ids[i] = 1000 + (i * 37 + i * i % 101) % 3000;
+    mla_embedding *e = mla_embedding_create(policy, ids, N);
+    int rc, steps = 0;
+    while ((rc = mla_embedding_step(e, got, &err)) > 0) steps++;
+    assert_int_equal(rc, 0);
+    assert_int_equal(steps, 2);
+    mla_embedding_free(e);
+    mla_activations *acts = mla_activations_create(mla_policy_model(policy));
+    const mla_segment whole = {.start = 0, .len = N, .parent = -1};
+    const mla_token_batch batch = {.ids = ids, .n = N, .segments = &whole, .n_segments = 1};
+    const float *hidden = mla_transformer_forward(mla_policy_model(policy), &batch, acts, false);
+    double dot = 0, norm = 0;
+    for (size_t d = 0; d < dim; d++) {
+        double mean = 0;
+        for (size_t t = 0; t < N; t++) mean += (double)hidden[t * dim + d] / N;
+        dot += mean * (double)got[d];
+        norm += mean * mean;
+    }
+    assert_float_equal(dot / sqrt(norm), 1, 1e-6);
+    mla_activations_free(acts);
+    free(got);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_sample_does_not_depend_on_the_rest_of_the_batch),
@@ -221,6 +252,7 @@ int main(void) {
         cmocka_unit_test(text_cannot_end_a_turn),
         cmocka_unit_test(a_prompt_longer_than_the_context_is_refused),
         cmocka_unit_test(embeddings_have_length_1_and_follow_meaning),
+        cmocka_unit_test(a_long_text_is_embedded_to_its_end),
     };
     return cmocka_run_group_tests(tests, open_default, close_default);
 }

@@ -137,11 +137,37 @@ static void far_logits_do_not_break_the_sums(void **state) {
     }
 }
 
+static void the_likeliest_are_those_of_a_sorted_row(void **state) {
+    (void)state;
+    static const float temperatures[] = {0, 0.5f, 1, 1.7f};
+    float logits[VOCAB], scratch[VOCAB], logprob;
+    mla_likely got[VOCAB];
+    ranked r[VOCAB];
+    for (size_t t = 0; t < MLA_COUNT(temperatures); t++) {
+        const double temperature = temperatures[t] > 0 ? (double)temperatures[t] : 1;
+        noise(logits, 70 + t, 4);
+        for (int i = 0; i < VOCAB; i += 7) logits[i] = logits[VOCAB - 1 - i]; // some are alike
+        rank(logits, temperature, r);
+        for (size_t n = 0; n <= VOCAB; n = n ? n * 20 : 1) {
+            mla__sample_likely(logits, VOCAB, temperatures[t], scratch, got, n);
+            for (size_t i = 0; i < n; i++) {
+                assert_int_equal(got[i].id, r[i].id);
+                assert_true(fabs((double)got[i].logprob - log(r[i].p)) < 1e-4);
+            }
+        }
+        const mla__sampling how = {.temperature = temperatures[t]};
+        int32_t id = mla__sample_token(logits, VOCAB, &how, 0.4, scratch, &logprob);
+        for (size_t i = 0; i < VOCAB; i++)
+            if (got[i].id == id) assert_memory_equal(&got[i].logprob, &logprob, sizeof logprob);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cuts_keep_what_a_plain_computation_keeps),
         cmocka_unit_test(equal_logits_go_by_their_number),
         cmocka_unit_test(far_logits_do_not_break_the_sums),
+        cmocka_unit_test(the_likeliest_are_those_of_a_sorted_row),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -36,7 +36,7 @@ static void a_chat_is_answered(void **state) {
     json_t *reply = serve_ask(*state, CHAT,
         "{\"model\": \"tiny\", \"messages\": [{\"role\": \"system\", \"content\": \"Be brief.\"}, "
         "{\"role\": \"user\", \"content\": \"Hello\"}], \"n\": 2, \"max_tokens\": 9, "
-        "\"seed\": 4, \"logprobs\": true, \"top_logprobs\": 1}");
+        "\"seed\": 4, \"logprobs\": true}");
     assert_string_equal(serve_text(reply, "object"), "chat.completion");
     assert_string_equal(serve_text(reply, "model"), "tiny");
     assert_int_equal(strncmp(serve_text(reply, "id"), "chatcmpl-", 9), 0);
@@ -55,8 +55,7 @@ static void a_chat_is_answered(void **state) {
     for (size_t i = 0; i < json_array_size(tokens); i++) {
         const json_t *token = json_array_get(tokens, i);
         assert_true(json_real_value(serve_at(token, "logprob")) < 0);
-        assert_true(json_equal(serve_at(token, "logprob"),
-                               serve_at(token, "top_logprobs.0.logprob")));
+        assert_int_equal(json_array_size(serve_at(token, "top_logprobs")), 0);
     }
     json_decref(reply);
 }
@@ -75,6 +74,73 @@ static void a_prompt_is_continued(void **state) {
     assert_int_equal(json_array_size(serve_at(logprobs, "top_logprobs")), n);
     assert_int_equal(serve_int(logprobs, "text_offset.0"), 0);
     assert_int_equal(serve_int(reply, "usage.completion_tokens"), 12);
+    json_decref(reply);
+}
+
+// ---- likely tokens -----------------------------------------------------------------------------
+
+// The list is sorted, has the sampled token if it is likely enough, and no share above 1.
+static void check_top(const json_t *token, size_t n) {
+    const json_t *top = serve_at(token, "top_logprobs");
+    double before = 0, mass = 0, sampled = json_real_value(serve_at(token, "logprob"));
+    bool listed = false;
+    assert_int_equal(json_array_size(top), n);
+    for (size_t i = 0; i < n; i++) {
+        const json_t *other = json_array_get(top, i);
+        double logprob = json_real_value(serve_at(other, "logprob"));
+        assert_true(logprob <= before);
+        before = logprob;
+        mass += exp(logprob);
+        serve_text(other, "token");
+        assert_true(json_is_array(serve_at(other, "bytes")));
+        listed |= json_equal(serve_at(other, "bytes"), serve_at(token, "bytes")) &&
+                  json_equal(serve_at(other, "logprob"), serve_at(token, "logprob"));
+    }
+    assert_true(mass < 1 + 1e-5);
+    assert_int_equal(listed, sampled >= before);
+}
+
+static void likely_tokens_stand_beside_the_sampled_one(void **state) {
+    json_t *reply = serve_ask(*state, CHAT,
+        "{\"model\": \"tiny\", \"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}], "
+        "\"n\": 2, \"max_tokens\": 30, \"seed\": 4, \"logprobs\": true, \"top_logprobs\": 20}");
+    for (size_t k = 0; k < 2; k++) {
+        const json_t *choice = json_array_get(serve_at(reply, "choices"), k);
+        const json_t *tokens = serve_at(choice, "logprobs.content");
+        mla_buf said;
+        mla_buf_init(&said, 1 << 16);
+        for (size_t i = 0; i < json_array_size(tokens); i++) {
+            const json_t *token = json_array_get(tokens, i), *bytes = serve_at(token, "bytes");
+            check_top(token, 20);
+            for (size_t b = 0; b < json_array_size(bytes); b++) {
+                char byte = (char)json_integer_value(json_array_get(bytes, b));
+                mla_buf_append(&said, &byte, 1);
+            }
+        }
+        size_t len;
+        char *text = mla_utf8_repair(mla_buf_text(&said), said.len, &len);
+        assert_string_equal(text, serve_text(choice, "message.content"));
+        free(text);
+        mla_buf_clear(&said);
+    }
+    json_decref(reply);
+}
+
+static void completions_name_likely_tokens(void **state) {
+    json_t *reply = serve_ask(*state, TEXTS,
+        "{\"model\": \"tiny\", \"prompt\": \"x = \", \"max_tokens\": 40, \"temperature\": 0.5, "
+        "\"logprobs\": 5, \"seed\": 2}");
+    const json_t *l = serve_at(reply, "choices.0.logprobs"), *tops = serve_at(l, "top_logprobs");
+    size_t beside = 0;
+    for (size_t i = 0; i < json_array_size(tops); i++) {
+        const json_t *top = json_array_get(tops, i);
+        const char *token = json_string_value(json_array_get(serve_at(l, "tokens"), i));
+        assert_true(json_object_size(top) == 5 || json_object_size(top) == 6);
+        beside += json_object_size(top) == 6;
+        assert_true(json_equal(json_object_get(top, token),
+                               json_array_get(serve_at(l, "token_logprobs"), i)));
+    }
+    assert_true(json_array_size(tops) > 10 && beside > 0);
     json_decref(reply);
 }
 
@@ -115,7 +181,7 @@ static void special_tokens_in_messages_are_plain_text(void **state) {
 
 typedef struct {
     mla_buf text[2];            // by choice
-    json_t *logprobs[2];
+    json_t *logprobs[2], *tops[2];  // tops: of completions
     char finish[2][8];
     int pieces, usage_tokens;
     bool done, chat;
@@ -126,7 +192,10 @@ static void take_choice(told *t, const json_t *choice) {
     const char *finish = json_string_value(serve_at(choice, "finish_reason"));
     mla_buf_puts(&t->text[at], serve_text(choice, t->chat ? "delta.content" : "text"));
     if (t->chat) json_array_extend(t->logprobs[at], serve_at(choice, "logprobs.content"));
-    else json_array_extend(t->logprobs[at], serve_at(choice, "logprobs.token_logprobs"));
+    else {
+        json_array_extend(t->logprobs[at], serve_at(choice, "logprobs.token_logprobs"));
+        json_array_extend(t->tops[at], serve_at(choice, "logprobs.top_logprobs"));
+    }
     assert_int_equal(t->finish[at][0], 0);          // nothing comes after the finish
     if (finish) snprintf(t->finish[at], sizeof t->finish[at], "%s", finish);
 }
@@ -160,6 +229,7 @@ static void stream_it(const serve_fixture *f, const char *path, json_t *body, to
     for (int i = 0; i < 2; i++) {
         mla_buf_init(&t->text[i], 1 << 20);
         t->logprobs[i] = json_array();
+        t->tops[i] = json_array();
     }
     json_object_set_new(body, "stream", json_true());
     json_object_set_new(body, "stream_options", json_pack("{s:b}", "include_usage", 1));
@@ -188,7 +258,9 @@ static char *compare(const serve_fixture *f, const char *path, json_t *take_body
         assert_string_equal(t.finish[i], serve_text(choice, "finish_reason"));
         assert_true(json_equal(t.logprobs[i], serve_at(choice, t.chat ? "logprobs.content"
                                                                     : "logprobs.token_logprobs")));
+        assert_true(t.chat || json_equal(t.tops[i], serve_at(choice, "logprobs.top_logprobs")));
         json_decref(t.logprobs[i]);
+        json_decref(t.tops[i]);
     }
     free(text);
     json_decref(whole);
@@ -199,14 +271,14 @@ static char *compare(const serve_fixture *f, const char *path, json_t *take_body
 }
 
 static json_t *chat_body(int seed) {
-    return json_pack("{s:s, s:[{s:s, s:s}], s:i, s:i, s:i, s:b}", "model", "tiny", "messages",
+    return json_pack("{s:s, s:[{s:s, s:s}], s:i, s:i, s:i, s:b, s:i}", "model", "tiny", "messages",
                      "role", "user", "content", "Tell me.", "n", 2, "max_tokens", 60, "seed", seed,
-                     "logprobs", 1);
+                     "logprobs", 1, "top_logprobs", 3);
 }
 
 static json_t *text_body(int seed) {
     return json_pack("{s:s, s:s, s:i, s:i, s:i, s:i}", "model", "tiny", "prompt", "x = ", "n", 2,
-                     "max_tokens", 60, "seed", seed, "logprobs", 0);
+                     "max_tokens", 60, "seed", seed, "logprobs", 2);
 }
 
 static void a_stream_says_what_a_whole_reply_says(void **state) {
@@ -237,6 +309,50 @@ static void a_stop_string_never_shows_in_a_stream(void **state) {
         free(stop);
         free(text);
     }
+}
+
+// Not a token is computed for a sample after its stop string, though its siblings go on.
+static void a_stop_string_ends_the_work_for_its_sample(void **state) {
+    const serve_fixture *f = *state;
+    long long cut = 0, whole = 0;
+    double before = serve_metric(f, f->client, "mlagent_new_tokens_total");
+    json_t *body = text_body(1);
+    json_object_set_new(body, "n", json_integer(6));
+    json_object_del(body, "logprobs");
+    char *text = mla_json_line(body);
+    json_t *reply = serve_ask(f, TEXTS, text);
+    char *stop = middle_of(serve_text(reply, "choices.0.text"));
+    whole = serve_int(reply, "usage.completion_tokens");
+    json_decref(reply);
+    free(text);
+    json_object_set_new(body, "stop", json_pack("[s, s, s, s]", stop, "q", "zz", "never said"));
+    text = mla_json_line(body);
+    reply = serve_ask(f, TEXTS, text);
+    cut = serve_int(reply, "usage.completion_tokens");
+    assert_true(cut < whole);
+    assert_float_equal(serve_metric(f, f->client, "mlagent_new_tokens_total") - before,
+                       cut + whole, 0);
+    assert_float_equal(serve_metric(f, f->client, "mlagent_engine_cancelled_total"), 0, 0);
+    json_decref(reply);
+    json_decref(body);
+    free(text);
+    free(stop);
+}
+
+static void what_was_known_of_a_prompt_is_told(void **state) {
+    static const int known[] = {0, 128, 128};
+    mla_buf body;
+    mla_buf_init(&body, BODY_MAX);
+    mla_buf_puts(&body, "{\"model\": \"tiny\", \"n\": 2, \"max_tokens\": 3, \"prompt\": [0");
+    for (int i = 1; i < 140; i++) mla_buf_printf(&body, ", %d", 10 + i);
+    mla_buf_puts(&body, "]}");
+    for (size_t i = 0; i < MLA_COUNT(known); i++) {
+        json_t *reply = serve_ask(*state, TEXTS, mla_buf_text(&body));
+        assert_int_equal(serve_int(reply, "usage.prompt_tokens"), 140);
+        assert_int_equal(serve_int(reply, "usage.prompt_tokens_details.cached_tokens"), known[i]);
+        json_decref(reply);
+    }
+    mla_buf_clear(&body);
 }
 
 // ---- refusals ----------------------------------------------------------------------------------
@@ -376,6 +492,67 @@ static void embeddings_have_length_1_in_both_forms(void **state) {
     free(as_text);
 }
 
+// The vector of one input, given as JSON. Caller owns the reference.
+static json_t *vector_of(const serve_fixture *f, const char *input, long long tokens) {
+    char *body = mla_format("{\"model\": \"tiny\", \"input\": %s}", input);
+    json_t *reply = serve_ask(f, "/v1/embeddings", body);
+    json_t *vector = json_incref(serve_at(reply, "data.0.embedding"));
+    if (tokens) assert_int_equal(serve_int(reply, "usage.prompt_tokens"), tokens);
+    assert_int_equal(json_array_size(vector), 32);
+    json_decref(reply);
+    free(body);
+    return vector;
+}
+
+// n ids, the last of them `last`; caller frees.
+static char *ids_json(int n, int last) {
+    mla_buf text;
+    mla_buf_init(&text, BODY_MAX);
+    for (int i = 0; i < n; i++) {
+        mla_buf_printf(&text, "%c%d", i ? ',' : '[', i + 1 < n ? 20 + i % 200 : last);
+    }
+    mla_buf_puts(&text, "]");
+    return mla_buf_take(&text);
+}
+
+// To its last token, and as token ids too.
+static void a_text_is_embedded_whole(void **state) {
+    const serve_fixture *f = *state;
+    static const int lengths[] = {1, 512, 513, CONTEXT};
+    for (size_t i = 0; i < MLA_COUNT(lengths); i++) {
+        char *one = ids_json(lengths[i], 7), *other = ids_json(lengths[i], 8);
+        json_t *a = vector_of(f, one, lengths[i]), *b = vector_of(f, other, lengths[i]);
+        assert_false(json_equal(a, b));
+        json_decref(a);
+        json_decref(b);
+        free(one);
+        free(other);
+    }
+    mla_ids ids = {0};
+    mla_tokenizer_encode(mla_policy_tokenizer(f->policy), "two words", 9, &ids);
+    assert_true(ids.len >= 2 && ids.len <= 9);
+    mla_buf list;
+    mla_buf_init(&list, BODY_MAX);
+    for (size_t i = 0; i < ids.len; i++) mla_buf_printf(&list, "%s%d", i ? "," : "[[", ids.data[i]);
+    mla_buf_puts(&list, "]]");
+    json_t *a = vector_of(f, "\"two words\"", (long long)ids.len);
+    json_t *b = vector_of(f, mla_buf_text(&list), (long long)ids.len);
+    assert_true(json_equal(a, b));
+    json_decref(a);
+    json_decref(b);
+    mla_buf_clear(&list);
+    mla_ids_clear(&ids);
+    char *too_many = ids_json(CONTEXT + 1, 7);
+    char *body = mla_format("{\"model\": \"tiny\", \"input\": [[1], %s]}", too_many);
+    check_refusal(f, "POST", "/v1/embeddings", body, 400, "context_length_exceeded");
+    free(body);
+    free(too_many);
+    check_refusal(f, "POST", "/v1/embeddings", "{\"model\": \"tiny\", \"input\": [60000]}", 400,
+                  "invalid_value");
+    check_refusal(f, "POST", "/v1/embeddings", "{\"model\": \"tiny\", \"input\": [[]]}", 400,
+                  "invalid_value");
+}
+
 static void what_happens_is_counted(void **state) {
     const serve_fixture *f = *state;
     for (int i = 0; i < 3; i++) {
@@ -412,11 +589,16 @@ int main(void) {
         API_TEST(special_tokens_in_messages_are_plain_text),
         API_TEST(a_stream_says_what_a_whole_reply_says),
         API_TEST(a_stop_string_never_shows_in_a_stream),
+        API_TEST(a_stop_string_ends_the_work_for_its_sample),
+        API_TEST(what_was_known_of_a_prompt_is_told),
+        API_TEST(likely_tokens_stand_beside_the_sampled_one),
+        API_TEST(completions_name_likely_tokens),
         API_TEST(what_is_wrong_is_refused),
         API_TEST(a_prompt_over_the_context_is_refused),
         API_TEST(a_wrong_key_is_refused),
         API_TEST(the_model_is_listed),
         API_TEST(embeddings_have_length_1_in_both_forms),
+        API_TEST(a_text_is_embedded_whole),
         API_TEST(what_happens_is_counted),
     };
     return cmocka_run_group_tests(tests, open_group, close_group);

@@ -154,6 +154,11 @@ static void the_beginning_of_a_stop_string_is_held_back(void **state) {
     mla_ids_clear(&more);
 }
 
+static void push(mla_choice *choice, int32_t id, float logprob) {
+    const mla_token token = {.id = id, .logprob = logprob};
+    mla_choice_push(choice, &token);
+}
+
 static void a_choice_keeps_what_was_sampled_and_shows_what_was_said(void **state) {
     (void)state;
     static char stop[] = "three";
@@ -161,7 +166,7 @@ static void a_choice_keeps_what_was_sampled_and_shows_what_was_said(void **state
     mla_ids ids = ids_of("one two three four");
     mla_choice choice;
     mla_choice_init(&choice, tok, stops, 1);
-    for (size_t i = 0; i < ids.len; i++) mla_choice_push(&choice, ids.data[i], -0.5f - (float)i);
+    for (size_t i = 0; i < ids.len; i++) push(&choice, ids.data[i], -0.5f - (float)i);
     assert_int_equal(choice.finish, MLA_FINISH_STOP);
     assert_string_equal(mla_buf_text(&choice.text.text), "one two ");
     assert_true(choice.ids.len < ids.len);
@@ -183,8 +188,8 @@ static void a_choice_ends_by_itself_or_at_its_length(void **state) {
     for (int ended = 0; ended < 2; ended++) {
         mla_choice choice;
         mla_choice_init(&choice, tok, NULL, 0);
-        mla_choice_push(&choice, ids.data[0], -1);
-        mla_choice_push(&choice, mla_tokenizer_special(tok, "<|im_end|>"), -2);
+        push(&choice, ids.data[0], -1);
+        push(&choice, mla_tokenizer_special(tok, "<|im_end|>"), -2);
         assert_int_equal(choice.finish, MLA_FINISH_NONE);
         mla_choice_end(&choice, ended);
         assert_int_equal(choice.finish, ended ? MLA_FINISH_STOP : MLA_FINISH_LENGTH);
@@ -192,6 +197,27 @@ static void a_choice_ends_by_itself_or_at_its_length(void **state) {
         assert_int_equal(choice.ids.len, 2);
         mla_choice_clear(&choice);
     }
+    mla_ids_clear(&ids);
+}
+
+static void a_choice_keeps_the_likely_tokens_of_each_place(void **state) {
+    (void)state;
+    mla_ids ids = ids_of("one two three four five six seven");
+    mla_choice choice;
+    mla_choice_init(&choice, tok, NULL, 0);
+    for (size_t i = 0; i < ids.len; i++) {
+        const mla_likely likely[2] = {{ids.data[i], -0.1f}, {(int32_t)i, -3 - (float)i}};
+        const mla_token token = {.id = ids.data[i], .logprob = -0.1f, .likely = likely,
+                                 .n_likely = 2};
+        mla_choice_push(&choice, &token);
+    }
+    assert_int_equal(choice.n_likely, 2);
+    for (size_t i = 0; i < ids.len; i++) {
+        assert_int_equal(choice.likely[2 * i].id, ids.data[i]);
+        assert_int_equal(choice.likely[2 * i + 1].id, i);
+        assert_float_equal(choice.likely[2 * i + 1].logprob, -3 - (float)i, 0);
+    }
+    mla_choice_clear(&choice);
     mla_ids_clear(&ids);
 }
 
@@ -203,6 +229,7 @@ int main(void) {
         cmocka_unit_test(the_beginning_of_a_stop_string_is_held_back),
         cmocka_unit_test(a_choice_keeps_what_was_sampled_and_shows_what_was_said),
         cmocka_unit_test(a_choice_ends_by_itself_or_at_its_length),
+        cmocka_unit_test(a_choice_keeps_the_likely_tokens_of_each_place),
     };
     return cmocka_run_group_tests(tests, open_tokenizer, close_tokenizer);
 }

@@ -11,6 +11,9 @@
 // Parses one value; trailing text is an error; `what` names the source in messages.
 // Caller owns the reference. NULL on error.
 json_t *mla_json_parse(const char *text, size_t len, const char *what, mla_err *err);
+// How many bytes the tree of a JSON text may take, without parsing it: an upper bound that is near
+// enough to refuse a body whose tree would be many times its size. Any bytes will do.
+size_t mla_json_weight(const char *text, size_t len);
 json_t *mla_json_read_file(const char *path, size_t max, mla_err *err);
 MLA_MUST_USE int mla_json_write_file(const char *path, const json_t *value, mla_err *err);
 char *mla_json_line(const json_t *value);     // compact, keys in insertion order; caller frees

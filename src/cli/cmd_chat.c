@@ -79,10 +79,10 @@ static void print_news(talk *t) {
     t->printed = t->reply.text.safe;
 }
 
-static void on_token(void *ctx, size_t request, int sample, int32_t id, float logprob) {
+static void on_token(void *ctx, size_t request, int sample, const mla_token *token) {
     talk *t = ctx;
     (void)request, (void)sample;
-    mla_choice_push(&t->reply, id, logprob);
+    mla_choice_push(&t->reply, token);
     print_news(t);
 }
 

@@ -108,22 +108,19 @@ static work *work_of(batch *b, size_t line) {
     return &b->window[line % WINDOW];
 }
 
-static void on_token(void *ctx, size_t line, int sample, int32_t id, float logprob) {
+static void on_token(void *ctx, size_t line, int sample, const mla_token *token) {
     work *w = work_of(ctx, line);
     mla_choice *choice = &w->choices[sample];
-    if (choice->finish) return;
-    mla_choice_push(choice, id, logprob);
-    w->finished += choice->finish != MLA_FINISH_NONE;
-    if (w->finished == w->ask.n) mla_engine_cancel(((batch *)ctx)->engine, w->handle);
+    mla_choice_push(choice, token);
+    if (!choice->finish) return;
+    w->finished++;
+    mla_engine_cancel_sample(((batch *)ctx)->engine, w->handle, sample);
 }
 
 static void on_end(void *ctx, size_t line, int sample, mla_sample *take) {
     work *w = work_of(ctx, line);
-    mla_choice *choice = &w->choices[sample];
-    if (!choice->finish) {
-        mla_choice_end(choice, take->ended);
-        w->finished++;
-    }
+    mla_choice_end(&w->choices[sample], take->ended);
+    w->finished++;
     mla_sample_clear(take);
 }
 

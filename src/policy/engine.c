@@ -29,6 +29,7 @@ typedef struct request {
     mla_sample_sink on_end;
     void *ctx;
     int alive;                   // samples that have not ended
+    size_t cached;               // tokens of the prompt that the prefix cache knew
     bool cancelled;
 } request;
 
@@ -39,7 +40,8 @@ typedef struct sequence {        // one sample, from its submission to its end
     mla_rng rng;
     mla_sample out;
     size_t cap;
-    bool over;
+    mla_likely *likely;          // [of->asked.n_likely], beside the last token
+    bool over, cancelled;
 } sequence;
 
 typedef struct job {
@@ -101,6 +103,7 @@ mla_engine *mla_engine_create(mla_policy *policy, size_t kv_bytes) {
 static void free_sequence(sequence *s) {
     request *r = s->of;
     mla_sample_clear(&s->out);
+    free(s->likely);
     free(s);
     if (--r->alive) return;
     free((void *)(uintptr_t)r->asked.ids);
@@ -134,6 +137,7 @@ static sequence *make_sequence(request *r, int k) {
     s->of = r;
     s->k = k;
     s->seq = -1;
+    s->likely = MLA_NEW_ARRAY(mla_likely, (size_t)r->asked.n_likely);
     mla_rng_init(&s->rng, mla_rng_derive(r->asked.seed, (uint64_t)k, 0, 0));
     r->alive++;
     return s;
@@ -323,6 +327,8 @@ static void draw_one(mla_engine *e, sequence *s, const float *logits) {
     int32_t id = mla__sample_token(logits, vocab, &how, mla_rng_uniform(&s->rng), scratch,
                                    &logprob);
     push(s, id, logprob);
+    mla__sample_likely(logits, vocab, how.temperature, scratch, s->likely,
+                       (size_t)asked->n_likely);
 }
 
 // A token for every turn, from the rows of hidden states.
@@ -363,17 +369,24 @@ static void finish(mla_engine *e, sequence *s) {
         mla_sample_clear(&out);
 }
 
+static bool is_dropped(const sequence *s) {
+    return s->cancelled || s->of->cancelled;
+}
+
 // Tells the sinks what was drawn. They may submit and cancel.
 static void hand_out(mla_engine *e) {
     for (size_t i = 0; i < e->n_turns; i++) {
         sequence *s = e->turns[i].s;
         request *r = s->of;
-        const int32_t id = s->out.ids[s->out.n - 1];
+        const mla_token token = {.id = s->out.ids[s->out.n - 1],
+                                 .logprob = s->out.logprobs[s->out.n - 1],
+                                 .likely = s->likely,
+                                 .n_likely = (size_t)r->asked.n_likely,
+                                 .cached = r->cached};
         e->stats.new_tokens++;
-        if (r->on_token && !r->cancelled)
-            r->on_token(r->ctx, r->number, s->k, id, s->out.logprobs[s->out.n - 1]);
-        if (r->cancelled) continue;
-        s->out.ended = is_end(e, &r->asked, id);
+        if (r->on_token && !is_dropped(s)) r->on_token(r->ctx, r->number, s->k, &token);
+        if (is_dropped(s)) continue;
+        s->out.ended = is_end(e, &r->asked, token.id);
         if (s->out.ended || s->out.n >= (size_t)r->asked.max_new) finish(e, s);
     }
     e->n_turns = 0;
@@ -417,7 +430,7 @@ static verdict begin(mla_engine *e, job *j) {
         }
     }
     free(pages);
-    if (v == BEGUN && !j->counted) e->stats.cached_tokens += j->done;
+    if (v == BEGUN && !j->counted) e->stats.cached_tokens += j->of->cached = j->done;
     j->counted |= v == BEGUN;
     return v;
 }
@@ -569,19 +582,49 @@ static void drop_job(mla_engine *e, size_t at) {
     remove_job(e, at);
 }
 
+// What of a job was cancelled: its sequences, and with the last of them the job.
+static void thin_job(mla_engine *e, size_t at) {
+    job *j = e->jobs[at];
+    size_t kept = 0;
+    for (size_t i = 0; i < j->n_starts; i++) {
+        if (j->starts[i]->cancelled)
+            free_sequence(j->starts[i]);
+        else
+            j->starts[kept++] = j->starts[i];
+    }
+    j->n_starts = kept;
+    if (!kept) drop_job(e, at);
+}
+
+// A sequence that a sink or its client ended leaves its pages behind, like one that ended by
+// itself; of a request that nobody wants any more nothing is kept.
+static void let_go(mla_engine *e, sequence *s) {
+    size_t n;
+    if (!s->over && s->of->cancelled) {
+        mla_kv_close(e->kv, s->seq);
+    } else if (!s->over) {
+        int32_t *ids = tokens_of(s, &n);
+        leave_cache(e, s, ids, n);
+        free(ids);
+    }
+    free_sequence(s);
+}
+
 // Lets go of what has ended or was cancelled, and closes the ranks.
 static void sweep(mla_engine *e) {
-    for (size_t at = e->n_jobs; at-- > 0;)
-        if (e->jobs[at]->of->cancelled) drop_job(e, at);
+    for (size_t at = e->n_jobs; at-- > 0;) {
+        if (e->jobs[at]->of->cancelled)
+            drop_job(e, at);
+        else
+            thin_job(e, at);
+    }
     size_t kept = 0;
     for (size_t i = 0; i < e->n_running; i++) {
         sequence *s = e->running[i];
-        if (!s->over && !s->of->cancelled) {
+        if (s->over || is_dropped(s))
+            let_go(e, s);
+        else
             e->running[kept++] = s;
-            continue;
-        }
-        if (!s->over) mla_kv_close(e->kv, s->seq);
-        free_sequence(s);
     }
     e->n_running = kept;
 }
@@ -600,6 +643,24 @@ void mla_engine_cancel(mla_engine *engine, uint64_t handle) {
     r->cancelled = true;
     engine->stats.cancelled++;
     if (!engine->stepping) sweep(engine);    // within a step its end does
+}
+
+static sequence *find_sample(const mla_engine *e, uint64_t handle, int k) {
+    for (size_t i = 0; i < e->n_jobs; i++)
+        for (size_t at = 0; at < e->jobs[i]->n_starts; at++) {
+            sequence *s = e->jobs[i]->starts[at];
+            if (s->of->handle == handle && s->k == k) return s;
+        }
+    for (size_t i = 0; i < e->n_running; i++)
+        if (e->running[i]->of->handle == handle && e->running[i]->k == k) return e->running[i];
+    return NULL;
+}
+
+void mla_engine_cancel_sample(mla_engine *engine, uint64_t handle, int sample) {
+    sequence *s = find_sample(engine, handle, sample);
+    if (!s || s->over) return;
+    s->cancelled = true;
+    if (!engine->stepping) sweep(engine);
 }
 
 void mla_engine_free(mla_engine *engine) {

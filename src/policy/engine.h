@@ -23,15 +23,28 @@ typedef struct mla_engine_stats {
     size_t pages_used, pages_total;
 } mla_engine_stats;
 
+typedef struct mla_likely {
+    int32_t id;
+    float logprob;                // nats, as mla_sample has them
+} mla_likely;
+
+typedef struct mla_token {        // one that was sampled
+    int32_t id;
+    float logprob;
+    const mla_likely *likely;     // [n_likely] at its place, likeliest first; borrowed for the call
+    size_t n_likely;
+    size_t cached;                // tokens of its request's prompt that the prefix cache knew
+} mla_token;
+
 // Called for each sampled token, before the sink of the whole sample.
-typedef void (*mla_token_sink)(void *ctx, size_t request, int sample, int32_t id, float logprob);
+typedef void (*mla_token_sink)(void *ctx, size_t request, int sample, const mla_token *token);
 
 // Borrows the policy. kv_bytes is the ceiling of the KV cache.
 mla_engine *mla_engine_create(mla_policy *policy, size_t kv_bytes);
 void mla_engine_free(mla_engine *engine);
 
 // Takes a request into the queue; `request` is copied, `number` is what the sinks are told as its
-// request. Writes a handle for mla_engine_cancel. -1 when it can never be served: a prompt that is
+// request. Writes a handle to cancel it by. -1 when it can never be served: a prompt that is
 // empty or too long for the context, or for the KV cache. Sinks may submit and cancel; each may be
 // NULL.
 MLA_MUST_USE int mla_engine_submit(mla_engine *engine, const mla_prompt_request *request,
@@ -39,6 +52,9 @@ MLA_MUST_USE int mla_engine_submit(mla_engine *engine, const mla_prompt_request 
                                    void *ctx, uint64_t *handle, mla_err *err);
 // Drops what is left of a request; its sinks are not called again. Unknown handles are ignored.
 void mla_engine_cancel(mla_engine *engine, uint64_t handle);
+// The same for one of its samples: the others go on. What was computed for it stays in the prefix
+// cache, as if it had ended by itself.
+void mla_engine_cancel_sample(mla_engine *engine, uint64_t handle, int sample);
 // One round: prefills a chunk of what waits, or decodes one token of every running sequence; the
 // two take turns. What was sampled with older weights stays, and goes on with the new ones.
 // 1: there is more to do, 0: idle, -1.

@@ -54,5 +54,9 @@ typedef struct mla__sampling {   // as in mla_prompt_request
 // scratch [vocab].
 int32_t mla__sample_token(const float *logits, int vocab, const mla__sampling *how, double u,
                           float *scratch, float *logprob);
+// The n likeliest tokens of the same distribution, before the cuts; the lower id first where two
+// are alike. out [n], n <= vocab.
+void mla__sample_likely(const float *logits, int vocab, float temperature, float *scratch,
+                        mla_likely *out, size_t n);
 
 #endif

@@ -47,6 +47,7 @@ typedef struct mla_prompt_request {
     float min_p;              // tokens at least this share of the likeliest one's; 0: all
     const int32_t *stop;      // [n_stop], tokens that end a sample beside the end of turn; NULL
     size_t n_stop;
+    int n_likely;             // with each token, so many of the likeliest ones; see mla_token
     uint64_t seed;            // sample k draws from mla_rng_derive(seed, k, 0, 0)
 } mla_prompt_request;
 
@@ -89,7 +90,17 @@ void mla_policy_score(mla_policy *policy, const mla_group *group, float temperat
                       float *logprob);
 
 // ---- embedding (policy/embed.c) -----------------------------------------------------------------
-// Mean of the final hidden states over the text's tokens, scaled to length 1. out [dim].
+// The mean of the final hidden states over a text's tokens, scaled to length 1: [dim].
+
+// Of a text as it is; what is beyond the model's context is left out.
 void mla_policy_embed(mla_policy *policy, const char *text, float *out);
+
+// The same of 1 to max_context token ids (copied), in pieces between which others may use the
+// policy. Holds the keys and values of what it has read.
+typedef struct mla_embedding mla_embedding;
+mla_embedding *mla_embedding_create(mla_policy *policy, const int32_t *ids, size_t n);
+void mla_embedding_free(mla_embedding *embedding);
+// Reads a piece. 1: there is more, 0: that was all, and `out` is written, -1: the weights changed.
+MLA_MUST_USE int mla_embedding_step(mla_embedding *embedding, float *out, mla_err *err);
 
 #endif

@@ -213,16 +213,50 @@ static int32_t draw_cut(const float *p, int vocab, const mla__sampling *how, dou
     return id;
 }
 
+static float scale_of(float temperature) {
+    return temperature > 0 ? 1.0f / temperature : 1.0f;
+}
+
+// `total`: the sum of likelihoods relative to that of `top`, the likeliest token.
+static float logprob_of(const float *logits, int top, int32_t id, float scale, double total) {
+    return (float)(((double)logits[id] - (double)logits[top]) * (double)scale - log(total));
+}
+
 int32_t mla__sample_token(const float *logits, int vocab, const mla__sampling *how, double u,
                           float *scratch, float *logprob) {
     const bool greedy = !(how->temperature > 0);
-    const float scale = greedy ? 1.0f : 1.0f / how->temperature;
+    const float scale = scale_of(how->temperature);
     const int top = argmax(logits, vocab);
     exps(logits, vocab, scale, logits[top] * scale, scratch);
     const double total = sum_blocks(scratch, vocab);
     int32_t pick = top;
     if (!greedy)
         pick = cuts(how) ? draw_cut(scratch, vocab, how, u) : find(scratch, vocab, u * total);
-    *logprob = (float)(((double)logits[pick] - (double)logits[top]) * (double)scale - log(total));
+    *logprob = logprob_of(logits, top, pick, scale, total);
     return pick;
+}
+
+// The n largest of x, by insertion: most of a row is below the last of them.
+static void choose_largest(const float *x, int len, int32_t *out, size_t n) {
+    size_t held = 0;
+    for (int i = 0; i < len; i++) {
+        if (held == n && !(x[i] > x[out[n - 1]])) continue;
+        size_t at = held < n ? held++ : n - 1;
+        for (; at > 0 && x[i] > x[out[at - 1]]; at--) out[at] = out[at - 1];
+        out[at] = i;
+    }
+}
+
+void mla__sample_likely(const float *logits, int vocab, float temperature, float *scratch,
+                        mla_likely *out, size_t n) {
+    if (!n) return;
+    const float scale = scale_of(temperature);
+    const int top = argmax(logits, vocab);
+    exps(logits, vocab, scale, logits[top] * scale, scratch);
+    const double total = sum_blocks(scratch, vocab);
+    int32_t *ids = MLA_NEW_ARRAY(int32_t, n);
+    choose_largest(logits, vocab, ids, n);
+    for (size_t i = 0; i < n; i++)
+        out[i] = (mla_likely){ids[i], logprob_of(logits, top, ids[i], scale, total)};
+    free(ids);
 }

@@ -119,6 +119,12 @@ void mla_tokenizer_encode(const mla_tokenizer *tok, const char *text, size_t len
     free(valid);
 }
 
+const char *mla_tokenizer_bytes(const mla_tokenizer *tok, int32_t id, size_t *len) {
+    const bool known = id >= 0 && (size_t)id < tok->bpe.n;
+    *len = known ? tok->bpe.raw[id].len : 0;
+    return known ? tok->bpe.raw[id].data : "";
+}
+
 char *mla_tokenizer_decode(const mla_tokenizer *tok, const int32_t *ids, size_t n,
                            size_t *out_len) {
     mla_buf bytes;

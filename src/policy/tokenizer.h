@@ -32,6 +32,9 @@ void mla_tokenizer_encode(const mla_tokenizer *tok, const char *text, size_t len
 // The text of ids; special tokens are left out, bytes of a cut character become U+FFFD. Caller
 // frees; `out_len` may be NULL.
 char *mla_tokenizer_decode(const mla_tokenizer *tok, const int32_t *ids, size_t n, size_t *out_len);
+// The bytes of one token, which may be a part of a character; of a special token its text.
+// Borrowed; for an id that the vocabulary lacks there are none.
+const char *mla_tokenizer_bytes(const mla_tokenizer *tok, int32_t id, size_t *len);
 // Writes tokenizer.json and tokenizer_config.json (with the ChatML template) as Hugging Face has
 // them, into a checkpoint folder.
 MLA_MUST_USE int mla_tokenizer_save(const mla_tokenizer *tok, const char *dir, mla_err *err);

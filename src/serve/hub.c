@@ -44,6 +44,7 @@ mla__job *mla__job_create_take(mla_ask *ask, mla_policy *policy, mla_http_call *
     job->n_choices = embeds ? 0 : job->n_prompts * (size_t)job->ask.n;
     job->choices = MLA_NEW_ARRAY(mla_choice, job->n_choices + 1);
     job->handles = MLA_NEW_ARRAY(uint64_t, job->n_prompts);
+    job->cached = MLA_NEW_ARRAY(size_t, job->n_prompts);
     size_t dim = (size_t)mla_model_get_config(mla_policy_model(policy))->dim;
     if (embeds) job->vectors = MLA_NEW_ARRAY(float, job->n_prompts * dim);
     for (size_t i = 0; i < job->n_choices; i++) {
@@ -63,7 +64,9 @@ void mla__job_free(mla__job *job) {
     free(job->prompts);
     free(job->choices);
     free(job->handles);
+    free(job->cached);
     free(job->vectors);
+    mla_embedding_free(job->embedding);
     mla_ask_clear(&job->ask);
     pthread_cond_destroy(&job->changed);
     free(job);
@@ -80,26 +83,26 @@ static void note_finish(mla__job *job, const mla_choice *choice) {
     if (job->ask.stream) pthread_cond_broadcast(&job->changed);    // others wait for the end
 }
 
-static void on_token(void *ctx, size_t prompt, int sample, int32_t id, float logprob) {
+static void on_token(void *ctx, size_t prompt, int sample, const mla_token *token) {
     mla__job *job = ctx;
     mla_choice *choice = choice_of(job, prompt, sample);
-    if (choice->finish) return;     // a stop string ended it; its request goes on for the others
     pthread_mutex_lock(&job->hub->lock);
     if (job->first_at <= 0) job->first_at = mla_clock();
-    mla_choice_push(choice, id, logprob);
+    job->cached[prompt] = token->cached;
+    mla_choice_push(choice, token);
     note_finish(job, choice);
     pthread_mutex_unlock(&job->hub->lock);
+    // A stop string ends a sample before the engine would; its siblings go on.
+    if (choice->finish) mla_engine_cancel_sample(job->hub->engine, job->handles[prompt], sample);
 }
 
 static void on_end(void *ctx, size_t prompt, int sample, mla_sample *take) {
     mla__job *job = ctx;
     mla_choice *choice = choice_of(job, prompt, sample);
-    if (!choice->finish) {
-        pthread_mutex_lock(&job->hub->lock);
-        mla_choice_end(choice, take->ended);
-        note_finish(job, choice);
-        pthread_mutex_unlock(&job->hub->lock);
-    }
+    pthread_mutex_lock(&job->hub->lock);
+    mla_choice_end(choice, take->ended);
+    note_finish(job, choice);
+    pthread_mutex_unlock(&job->hub->lock);
     mla_sample_clear(take);
 }
 
@@ -176,12 +179,17 @@ static mla__job *next_to_embed(const mla__hub *hub) {
     return job;
 }
 
-// Without the lock: one text of one job. The job cannot go while the driver is here.
-static void embed_one(const mla__hub *hub, mla__job *job) {
+// Without the lock: a piece of a text of one job. The job cannot go while the driver is here.
+static int embed_piece(const mla__hub *hub, mla__job *job, mla_err *err) {
     size_t dim = (size_t)mla_model_get_config(mla_policy_model(hub->policy))->dim;
-    mla_policy_embed(hub->policy, job->ask.inputs[job->n_vectors].text,
-                     job->vectors + job->n_vectors * dim);
+    const mla_ids *ids = &job->prompts[job->n_vectors];
+    if (!job->embedding) job->embedding = mla_embedding_create(hub->policy, ids->data, ids->len);
+    int rc = mla_embedding_step(job->embedding, job->vectors + job->n_vectors * dim, err);
+    if (rc) return rc < 0 ? -1 : 0;
+    mla_embedding_free(job->embedding);
+    job->embedding = NULL;
     job->n_vectors++;
+    return 0;
 }
 
 static bool is_over(const mla__job *job) {
@@ -201,8 +209,8 @@ static void take_step(mla__hub *hub) {
     mla_err err = {{0}};
     mla__job *embeds = next_to_embed(hub);
     pthread_mutex_unlock(&hub->lock);
-    if (embeds) embed_one(hub, embeds);
-    int rc = mla_engine_step(hub->engine, &err);
+    int rc = embeds ? embed_piece(hub, embeds, &err) : 0;
+    if (rc == 0) rc = mla_engine_step(hub->engine, &err);
     pthread_mutex_lock(&hub->lock);
     if (rc < 0) mla_log(MLA_LOG_ERROR, "%s", err.text);
     hub->stats = mla_engine_get_stats(hub->engine);

@@ -54,8 +54,10 @@ typedef struct mla__job {
     size_t n_choices, n_finished;
     uint64_t *handles;              // [n_handles], the engine's, one a prompt
     size_t n_handles;
+    size_t *cached;                 // [n_prompts], tokens of each that were known
     float *vectors;                 // [n_prompts, dim], of embeddings
     size_t n_vectors;               // made so far
+    mla_embedding *embedding;       // of the next one, when it has begun
     mla__job_state state;
     bool cancelled;
     mla_fault fault;                // of a failed one

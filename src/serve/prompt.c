@@ -5,11 +5,12 @@
 #include "base/rng.h"
 #include "serve/request.h"
 
-static int take_ids(const mla_input *input, mla_policy *policy, mla_ids *ids, mla_fault *fault) {
+static int take_ids(const mla_input *input, mla_policy *policy, const char *param, mla_ids *ids,
+                    mla_fault *fault) {
     size_t vocab = mla_tokenizer_vocab(mla_policy_tokenizer(policy));
     for (size_t i = 0; i < input->ids.len; i++) {
         if ((size_t)input->ids.data[i] < vocab) continue;
-        return mla_fault_set(fault, 400, "prompt", "invalid_value",
+        return mla_fault_set(fault, 400, param, "invalid_value",
                              "token id %d is not in the vocabulary of %zu",
                              (int)input->ids.data[i], vocab);
     }
@@ -24,14 +25,14 @@ static void take_messages(const mla_ask *ask, mla_policy *policy, mla_ids *ids) 
     mla_chat_open_reply(policy, ids);
 }
 
-static int take_prompt(const mla_ask *ask, mla_policy *policy, size_t at, mla_ids *ids,
-                       mla_fault *fault) {
+static int take_prompt(const mla_ask *ask, mla_policy *policy, size_t at, const char *param,
+                       mla_ids *ids, mla_fault *fault) {
     if (ask->messages) {
         take_messages(ask, policy, ids);
         return 0;
     }
     const mla_input *input = &ask->inputs[at];
-    if (!input->text) return take_ids(input, policy, ids, fault);
+    if (!input->text) return take_ids(input, policy, param, ids, fault);
     if (ask->kind == MLA_ASK_LINE) {
         mla_chat_turn(policy, ids, "user", input->text);
         mla_chat_open_reply(policy, ids);
@@ -41,20 +42,30 @@ static int take_prompt(const mla_ask *ask, mla_policy *policy, size_t at, mla_id
     return 0;
 }
 
-int mla_ask_encode(const mla_ask *ask, mla_policy *policy, size_t at, mla_ids *ids,
-                   mla_fault *fault) {
-    if (take_prompt(ask, policy, at, ids, fault) < 0) return -1;
-    const char *param = ask->messages                     ? "messages"
-                      : ask->kind == MLA_ASK_EMBEDDING ? "input" : "prompt";
-    if (!ids->len) {
-        return mla_fault_set(fault, 400, param, "invalid_value", "the prompt is empty");
-    }
+static int check_length(const mla_ask *ask, mla_policy *policy, size_t n, const char *param,
+                        mla_fault *fault) {
     size_t context = (size_t)mla_model_get_config(mla_policy_model(policy))->max_context;
-    size_t fresh = ask->max_new ? (size_t)ask->max_new : 1;
-    if (ids->len + fresh <= context) return 0;
+    bool embeds = ask->kind == MLA_ASK_EMBEDDING;
+    size_t fresh = embeds ? 0 : ask->max_new ? (size_t)ask->max_new : 1;
+    if (n + fresh <= context) return 0;
+    if (embeds) {
+        return mla_fault_set(fault, 400, param, "context_length_exceeded",
+                             "this model's context is %zu tokens; a text has %zu", context, n);
+    }
     return mla_fault_set(fault, 400, param, "context_length_exceeded",
                          "this model's context is %zu tokens; the prompt has %zu and %zu new ones "
-                         "are asked for", context, ids->len, fresh);
+                         "are asked for", context, n, fresh);
+}
+
+int mla_ask_encode(const mla_ask *ask, mla_policy *policy, size_t at, mla_ids *ids,
+                   mla_fault *fault) {
+    const char *param = ask->messages                  ? "messages"
+                      : ask->kind == MLA_ASK_EMBEDDING ? "input" : "prompt";
+    if (take_prompt(ask, policy, at, param, ids, fault) < 0) return -1;
+    if (!ids->len) {
+        return mla_fault_set(fault, 400, param, "invalid_value", "'%s' has no tokens", param);
+    }
+    return check_length(ask, policy, ids->len, param, fault);
 }
 
 size_t mla_ask_stop_ids(const mla_policy *policy, int32_t out[2]) {
@@ -75,5 +86,6 @@ mla_prompt_request mla_ask_request(const mla_ask *ask, mla_policy *policy, size_
                                 .temperature = ask->temperature, .top_k = ask->top_k,
                                 .top_p = ask->top_p, .min_p = ask->min_p,
                                 .stop = stop, .n_stop = n_stop,
+                                .n_likely = ask->top_logprobs,
                                 .seed = at ? mla_rng_derive(ask->seed, at, 1, 0) : ask->seed};
 }

@@ -33,36 +33,34 @@ typedef struct {                    // tokens [from, to) of a choice
     size_t from, to;
 } span;
 
-static char *token_text(const mla_choice *c, size_t at, size_t *len) {
-    return mla_tokenizer_decode(c->text.tok, &c->ids.data[at], 1, len);
+static mla_likely sampled(const mla_choice *c, size_t at) {
+    return (mla_likely){c->ids.data[at], c->logprobs[at]};
 }
 
-// The bytes of a token; null where it is a part of a character, of which no text is left.
-static json_t *bytes_of(const char *text, size_t len) {
-    if (strstr(text, "\xEF\xBF\xBD")) return json_null();
+// [c->n_likely], those of place `at`.
+static const mla_likely *likely_at(const mla_choice *c, size_t at) {
+    return c->likely + at * c->n_likely;
+}
+
+// Of a token that is a part of a character the bytes say more than the text.
+static json_t *chat_token(const mla_choice *c, mla_likely token) {
+    size_t len;
+    const char *text = mla_tokenizer_bytes(c->text.tok, token.id, &len);
     json_t *bytes = json_array();
     for (size_t i = 0; i < len; i++) {
         json_array_append_new(bytes, json_integer((unsigned char)text[i]));
     }
-    return bytes;
+    return json_pack("{s:o, s:o, s:o}", "token", mla_json_text(text, len), "logprob",
+                     mla_json_number((double)token.logprob), "bytes", bytes);
 }
 
-static json_t *chat_token(const mla_choice *c, size_t at) {
-    size_t len;
-    char *text = token_text(c, at, &len);
-    json_t *token = json_pack("{s:o, s:o, s:o}", "token", mla_json_text(text, len), "logprob",
-                              mla_json_number((double)c->logprobs[at]), "bytes",
-                              bytes_of(text, len));
-    free(text);
-    return token;
-}
-
-// Of the likely tokens only the one that was sampled is known.
-static json_t *chat_logprobs(const mla_ask *ask, span s) {
+static json_t *chat_logprobs(span s) {
     json_t *content = json_array();
     for (size_t i = s.from; i < s.to; i++) {
-        json_t *token = chat_token(s.choice, i), *top = json_array();
-        if (ask->top_logprobs) json_array_append_new(top, chat_token(s.choice, i));
+        json_t *token = chat_token(s.choice, sampled(s.choice, i)), *top = json_array();
+        for (size_t k = 0; k < s.choice->n_likely; k++) {
+            json_array_append_new(top, chat_token(s.choice, likely_at(s.choice, i)[k]));
+        }
         json_object_set_new(token, "top_logprobs", top);
         json_array_append_new(content, token);
     }
@@ -75,24 +73,47 @@ static size_t characters(const char *text, size_t len) {
     return n;
 }
 
+// A token as text; a part of a character as "bytes:\xE4\xBA", for text would not tell it from
+// others. Caller frees.
+static char *token_name(const mla_tokenizer *tok, int32_t id) {
+    size_t len, good_len;
+    const char *bytes = mla_tokenizer_bytes(tok, id, &len);
+    char *good = mla_utf8_repair(bytes, len, &good_len);
+    if (good_len == len && !memcmp(good, bytes, len)) return good;
+    free(good);
+    mla_buf name;
+    mla_buf_init(&name, 4 * len + 16);
+    mla_buf_puts(&name, "bytes:");
+    for (size_t i = 0; i < len; i++) mla_buf_printf(&name, "\\x%02x", (unsigned char)bytes[i]);
+    return mla_buf_take(&name);
+}
+
+static void set_token(json_t *object, const mla_tokenizer *tok, mla_likely token) {
+    char *name = token_name(tok, token.id);
+    json_object_set_new(object, name, mla_json_number((double)token.logprob));
+    free(name);
+}
+
+// The likely tokens, and the sampled one where it is not among them.
+static json_t *completion_top(const mla_choice *c, size_t at) {
+    json_t *top = json_object();
+    for (size_t k = 0; k < c->n_likely; k++) set_token(top, c->text.tok, likely_at(c, at)[k]);
+    set_token(top, c->text.tok, sampled(c, at));
+    return top;
+}
+
 static json_t *completion_logprobs(const mla_ask *ask, span s) {
+    const mla_choice *c = s.choice;
     json_t *tokens = json_array(), *logprobs = json_array(), *offsets = json_array(),
            *tops = ask->top_logprobs ? json_array() : json_null();
     for (size_t i = s.from; i < s.to; i++) {
-        size_t len;
-        char *text = token_text(s.choice, i, &len);
-        json_t *logprob = mla_json_number((double)s.choice->logprobs[i]);
-        const char *before = mla_buf_text(&s.choice->text.text);
-        json_array_append_new(tokens, mla_json_text(text, len));
-        json_array_append_new(offsets, json_integer((json_int_t)characters(
-                                           before, s.choice->starts[i])));
-        if (ask->top_logprobs) {
-            json_t *top = json_object();
-            json_object_set(top, text, logprob);
-            json_array_append_new(tops, top);
-        }
-        json_array_append_new(logprobs, logprob);
-        free(text);
+        char *name = token_name(c->text.tok, c->ids.data[i]);
+        const char *before = mla_buf_text(&c->text.text);
+        json_array_append_new(tokens, json_string(name));
+        json_array_append_new(logprobs, mla_json_number((double)c->logprobs[i]));
+        json_array_append_new(offsets, json_integer((json_int_t)characters(before, c->starts[i])));
+        if (ask->top_logprobs) json_array_append_new(tops, completion_top(c, i));
+        free(name);
     }
     return json_pack("{s:o, s:o, s:o, s:o}", "tokens", tokens, "token_logprobs", logprobs,
                      "top_logprobs", tops, "text_offset", offsets);
@@ -100,7 +121,7 @@ static json_t *completion_logprobs(const mla_ask *ask, span s) {
 
 static json_t *logprobs_of(const mla_ask *ask, span s) {
     if (!ask->logprobs) return json_null();
-    return ask->kind == MLA_ASK_CHAT ? chat_logprobs(ask, s) : completion_logprobs(ask, s);
+    return ask->kind == MLA_ASK_CHAT ? chat_logprobs(s) : completion_logprobs(ask, s);
 }
 
 // ---- whole replies ---------------------------------------------------------------------------
@@ -111,11 +132,17 @@ static json_t *finish_of(const mla_choice *choice) {
 }
 
 static json_t *usage_of(const mla__job *job) {
-    json_int_t asked = 0, fresh = 0;
-    for (size_t i = 0; i < job->n_prompts; i++) asked += (json_int_t)job->prompts[i].len;
+    json_int_t asked = 0, cached = 0, fresh = 0;
+    for (size_t i = 0; i < job->n_prompts; i++) {
+        asked += (json_int_t)job->prompts[i].len;
+        cached += (json_int_t)job->cached[i];
+    }
     for (size_t i = 0; i < job->n_choices; i++) fresh += (json_int_t)job->choices[i].ids.len;
     json_t *usage = json_pack("{s:I, s:I}", "prompt_tokens", asked, "total_tokens", asked + fresh);
-    if (job->n_choices) json_object_set_new(usage, "completion_tokens", json_integer(fresh));
+    if (!job->n_choices) return usage;
+    json_object_set_new(usage, "completion_tokens", json_integer(fresh));
+    json_object_set_new(usage, "prompt_tokens_details",
+                        json_pack("{s:I}", "cached_tokens", cached));
     return usage;
 }
 

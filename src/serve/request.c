@@ -14,6 +14,11 @@
 
 #define TEXT_MAX ((size_t)64 << 20)     // of a message's parts; the body's ceiling is below
 
+// A body's tree may take so many bytes, and so many times the body: lists of token ids take 11
+// times, a conversation less; a body of brackets alone would take 100 times.
+#define TREE_MIN ((size_t)1 << 20)
+#define TREE_TIMES 16
+
 typedef int (*reader)(mla_ask *ask, const json_t *value, const char *name, mla_fault *fault);
 
 typedef struct {
@@ -138,7 +143,7 @@ static int read_stream_options(mla_ask *ask, const json_t *value, const char *na
 static int read_logprobs(mla_ask *ask, const json_t *value, const char *name, mla_fault *fault) {
     if (ask->kind == MLA_ASK_CHAT) return read_bool(value, name, &ask->logprobs, fault);
     long long k = 0;
-    int rc = read_int(value, name, 0, 20, &k, fault);
+    int rc = read_int(value, name, 0, MLA_ASK_LIKELY, &k, fault);
     ask->logprobs = rc == 0;
     ask->top_logprobs = (int)k;
     return rc;
@@ -147,7 +152,7 @@ static int read_logprobs(mla_ask *ask, const json_t *value, const char *name, ml
 static int read_top_logprobs(mla_ask *ask, const json_t *value, const char *name,
                              mla_fault *fault) {
     long long k = 0;
-    int rc = read_int(value, name, 0, 20, &k, fault);
+    int rc = read_int(value, name, 0, MLA_ASK_LIKELY, &k, fault);
     ask->top_logprobs = (int)k;
     return rc;
 }
@@ -193,8 +198,16 @@ static int read_format(mla_ask *ask, const json_t *value, const char *name, mla_
     return refuse_unless_neutral(ask, value, name, fault);
 }
 
+static int read_modalities(mla_ask *ask, const json_t *value, const char *name,
+                           mla_fault *fault) {
+    const char *only = json_string_value(json_array_get(value, 0));
+    if (json_array_size(value) == 1 && only && !strcmp(only, "text")) return 0;
+    return refuse_unless_neutral(ask, value, name, fault);
+}
+
+// As many as are asked for leave nothing to choose from.
 static int read_best_of(mla_ask *ask, const json_t *value, const char *name, mla_fault *fault) {
-    if (json_is_integer(value) && json_integer_value(value) == 1) return 0;
+    if (json_is_integer(value) && json_integer_value(value) == ask->n) return 0;
     return refuse_unless_neutral(ask, value, name, fault);
 }
 
@@ -301,13 +314,11 @@ static int read_input(mla_ask *ask, const json_t *value, const char *name, mla_f
     mla_input *out = &ask->inputs[ask->n_inputs];
     if (json_is_string(value)) {
         out->text = mla_strdup(json_string_value(value));
-    } else if (json_is_array(value) && ask->kind == MLA_ASK_COMPLETION) {
+    } else if (json_is_array(value)) {
         ask->n_inputs++;        // so that what is read is freed
         return read_ids(out, value, name, fault);
     } else {
-        return wrong_type(fault, name, ask->kind == MLA_ASK_COMPLETION
-                                           ? "a string, token ids, or an array of either"
-                                           : "a string or an array of strings");
+        return wrong_type(fault, name, "a string, token ids, or an array of either");
     }
     ask->n_inputs++;
     return 0;
@@ -362,6 +373,9 @@ static const field fields[] = {
     {"id", LINE, read_id},
     {"response_format", CHAT, read_format},
     {"best_of", COMPLETION, read_best_of},
+    {"modalities", CHAT, read_modalities},
+    {"audio", CHAT, refuse_unless_neutral},
+    {"web_search_options", CHAT, refuse_unless_neutral},
     {"echo", COMPLETION, refuse_unless_neutral},
     {"suffix", COMPLETION, refuse_unless_neutral},
     {"tools", CHAT, refuse_unless_neutral},
@@ -375,6 +389,25 @@ static const field fields[] = {
 
 static int missing(mla_fault *fault, const char *name) {
     return mla_fault_set(fault, 400, name, "missing_required_parameter", "'%s' is missing", name);
+}
+
+// What only makes sense beside something else, or not with too much of it.
+static int check_extras(const mla_ask *ask, mla_fault *fault) {
+    const char *name = ask->kind == MLA_ASK_CHAT ? "top_logprobs" : "logprobs";
+    const size_t listed = mla_ask_prompts(ask) * (size_t)ask->n * (size_t)(1 + ask->top_logprobs);
+    if (ask->kind == MLA_ASK_CHAT && ask->top_logprobs && !ask->logprobs) {
+        return mla_fault_set(fault, 400, name, "invalid_value",
+                             "'top_logprobs' needs 'logprobs': true");
+    }
+    if (ask->top_logprobs && listed > MLA_ASK_LISTED) {
+        return mla_fault_set(fault, 400, name, "invalid_value", "'%s' of that many samples is too "
+                             "much; ask for fewer of either", name);
+    }
+    if (ask->include_usage && !ask->stream) {
+        return mla_fault_set(fault, 400, "stream_options", "invalid_value",
+                             "'stream_options' needs 'stream': true");
+    }
+    return 0;
 }
 
 static int check_whole(const mla_ask *ask, mla_fault *fault) {
@@ -391,17 +424,17 @@ static int check_whole(const mla_ask *ask, mla_fault *fault) {
         return mla_fault_set(fault, 400, "n", "invalid_value", "'n' times the prompts is more "
                              "than %d samples", MLA_ASK_SAMPLES);
     }
-    if (ask->kind == MLA_ASK_CHAT && ask->top_logprobs && !ask->logprobs) {
-        return mla_fault_set(fault, 400, "top_logprobs", "invalid_value",
-                             "'top_logprobs' needs 'logprobs': true");
-    }
-    return 0;
+    return check_extras(ask, fault);
 }
 
 int mla_ask_read(mla_ask *out, mla_ask_kind kind, const char *body, size_t len, mla_fault *fault) {
     *out = (mla_ask){.kind = kind, .n = 1, .temperature = 1, .top_p = 1,
                      .max_new = kind == MLA_ASK_COMPLETION ? 16 : 0};    // as OpenAI has it
     mla_err err = {{0}};
+    if (mla_json_weight(body, len) > TREE_MIN + TREE_TIMES * len) {
+        return mla_fault_set(fault, 400, NULL, "too_many_values",
+                             "the body has too many values for its length of %zu bytes", len);
+    }
     json_t *root = mla_json_parse(body, len, "the body", &err);
     if (!root) return mla_fault_set(fault, 400, NULL, "invalid_json", "%s", err.text);
     int rc = 0;

@@ -11,13 +11,15 @@
 typedef enum {
     MLA_ASK_CHAT,           // messages
     MLA_ASK_COMPLETION,     // prompt: text, texts, ids or lists of ids, continued as they stand
-    MLA_ASK_EMBEDDING,      // input: text or texts
+    MLA_ASK_EMBEDDING,      // input: text, texts, ids or lists of ids
     MLA_ASK_LINE            // messages, or prompt: what a user says; max_new, id
 } mla_ask_kind;
 
 #define MLA_ASK_INPUTS 2048     // prompts or texts of one request at most
 #define MLA_ASK_SAMPLES 128     // samples of one request at most, n times its prompts
 #define MLA_ASK_STOPS 16        // stop strings at most
+#define MLA_ASK_LIKELY 20       // likely tokens beside a sampled one at most
+#define MLA_ASK_LISTED 256      // samples times logged tokens a place, so that replies stay small
 
 typedef struct mla_message {
     const char *role;           // borrowed from a table
@@ -46,7 +48,7 @@ typedef struct mla_ask {
     bool has_seed, has_temperature;
     bool stream, include_usage;
     bool logprobs;
-    int top_logprobs;           // 0: no lists of likely tokens (they hold the sampled one only)
+    int top_logprobs;           // with each token so many of the likeliest; 0: no lists
     bool base64;                // vectors as base64, not as numbers
     int dimensions;             // 0: not asked for
     json_t *id;                 // of a line; or NULL

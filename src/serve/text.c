@@ -88,17 +88,26 @@ void mla_choice_clear(mla_choice *choice) {
     mla_ids_clear(&choice->ids);
     free(choice->logprobs);
     free(choice->starts);
+    free(choice->likely);
 }
 
-void mla_choice_push(mla_choice *choice, int32_t id, float logprob) {
+static void push_likely(mla_choice *choice, size_t n, const mla_token *token) {
+    const size_t width = choice->n_likely = token->n_likely;
+    if (!width) return;
+    MLA_GROW(choice->likely, choice->cap_likely, (n + 1) * width);
+    memcpy(choice->likely + n * width, token->likely, width * sizeof *token->likely);
+}
+
+void mla_choice_push(mla_choice *choice, const mla_token *token) {
     if (choice->finish) return;
     size_t n = choice->ids.len;
-    mla_ids_push(&choice->ids, id);
+    mla_ids_push(&choice->ids, token->id);
     MLA_GROW(choice->logprobs, choice->cap_logprobs, n + 1);
     MLA_GROW(choice->starts, choice->cap_starts, n + 1);
-    choice->logprobs[n] = logprob;
+    choice->logprobs[n] = token->logprob;
     choice->starts[n] = choice->text.text.len;
-    mla_text_push(&choice->text, id);
+    push_likely(choice, n, token);
+    mla_text_push(&choice->text, token->id);
     if (choice->text.stopped) choice->finish = MLA_FINISH_STOP;
 }
 

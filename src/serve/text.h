@@ -6,7 +6,7 @@
 #include <stdbool.h>
 
 #include "base/buf.h"
-#include "policy/policy.h"
+#include "policy/engine.h"
 
 typedef struct mla_text {
     const mla_tokenizer *tok;       // borrowed
@@ -33,7 +33,9 @@ typedef struct mla_choice {
     mla_ids ids;                    // all that were sampled up to the finish
     float *logprobs;                // [ids.len], nats
     size_t *starts;                 // [ids.len], bytes of text before the token's own
-    size_t cap_logprobs, cap_starts;
+    mla_likely *likely;             // [ids.len, n_likely], of each token's place, likeliest first
+    size_t n_likely;                // 0: not asked for
+    size_t cap_logprobs, cap_starts, cap_likely;
     mla_finish finish;
 } mla_choice;
 
@@ -41,7 +43,7 @@ void mla_choice_init(mla_choice *choice, const mla_tokenizer *tok, char *const *
                      size_t n_stop);
 void mla_choice_clear(mla_choice *choice);
 // Takes the next token. A finished choice stays as it is.
-void mla_choice_push(mla_choice *choice, int32_t id, float logprob);
+void mla_choice_push(mla_choice *choice, const mla_token *token);
 // The sample is over: it ended by itself (a token that ends it), or was cut at its length.
 void mla_choice_end(mla_choice *choice, bool ended);
 // How many of the first tokens have a part in the text that is safe. The token that ended a sample
