@@ -51,7 +51,7 @@ static void learn_once(mla_model *m, mla_activations *acts) {
 }
 
 static void check_tuning(const mla_model_config *config, mla_compute compute) {
-    const mla_model_options options = {compute, true};
+    const mla_model_options options = {.compute = compute, .trainable = true};
     const mla_footprint told = mla_footprint_of(config, compute, MLA_USE_FULL, TOKENS, 0);
     double before = used();
     mla_model *m = mla_model_random(config, &options, 1);
@@ -67,8 +67,29 @@ static void check_tuning(const mla_model_config *config, mla_compute compute) {
     mla_model_free(m);
 }
 
+static void check_adapters(const mla_model_config *config, mla_compute compute) {
+    const mla_model_options options = {.compute = compute, .adaptable = true};
+    const mla_footprint told = mla_footprint_of(config, compute, MLA_USE_LORA, TOKENS, 16);
+    const mla_adapter_options wanted = mla_adapter_options_default();
+    mla_err err;
+    double before = used();
+    mla_model *m = mla_model_random(config, &options, 1);
+    near("LoRA: weights", (double)told.weights, used() - before);
+    assert_int_equal(mla_adapter_add(m, &wanted, 1, &err), 0);
+    const mla_adamw_options how = mla_adamw_options_default();
+    mla_adamw *opt = mla_adamw_create(m, &how);
+    double model = used();
+    near("LoRA: weights and optimiser", (double)(told.weights + told.optimiser), model - before);
+    mla_activations *acts = mla_activations_create(m);
+    learn_once(m, acts);
+    near("LoRA: a pass", (double)(told.work + told.cache), used() - model);
+    mla_activations_free(acts);
+    mla_adamw_free(opt);
+    mla_model_free(m);
+}
+
 static void check_sampling(const mla_model_config *config, mla_compute compute) {
-    const mla_model_options options = {compute, false};
+    const mla_model_options options = {.compute = compute};
     const mla_footprint told = mla_footprint_of(config, compute, MLA_USE_SAMPLE, TOKENS, 0);
     double before = used();
     mla_model *m = mla_model_random(config, &options, 1);
@@ -91,6 +112,7 @@ static void the_formula_tells_what_is_allocated(void **state) {
         const mla_model_config config = shape(kind & 1 ? MLA_ARCH_QWEN2 : MLA_ARCH_LLAMA, kind & 2);
         for (int compute = MLA_COMPUTE_F32; compute <= (int)mla_compute_best(); compute++) {
             check_tuning(&config, (mla_compute)compute);
+            check_adapters(&config, (mla_compute)compute);
             check_sampling(&config, (mla_compute)compute);
         }
         check_sampling(&config, MLA_COMPUTE_INT8);

@@ -20,7 +20,8 @@
 #define PIECE 65536 // floats
 
 typedef struct piece {
-    size_t at, n; // in the flat arrays
+    float *data, *grad; // [n]
+    size_t at, n;       // in the moments
     bool decays;
 } piece;
 
@@ -28,7 +29,8 @@ struct mla_adamw {
     mla_model *model;
     mla_adamw_options options;
     uint64_t steps;
-    float *m, *v; // [n_master] each
+    float *m, *v; // [n_floats] each: the parameters', one after the other in whole cache lines
+    size_t n_floats;
     piece *pieces;
     size_t n_pieces, cap_pieces;
     double *sums; // [n_pieces]
@@ -39,27 +41,28 @@ mla_adamw_options mla_adamw_options_default(void) {
 }
 
 static void cut_pieces(mla_adamw *opt) {
-    const mla_model *m = opt->model;
-    for (size_t i = 0; i < m->n_params; i++) {
-        const mla_param *p = &m->params[i];
-        size_t begin = (size_t)(p->data - m->master), n = p->rows * p->cols;
+    for (size_t i = 0; i < mla_model_params(opt->model); i++) {
+        const mla_param *p = mla_model_param(opt->model, i);
+        const size_t n = p->rows * p->cols;
         for (size_t at = 0; at < n; at += PIECE) {
             MLA_GROW(opt->pieces, opt->cap_pieces, opt->n_pieces + 1);
             opt->pieces[opt->n_pieces++] =
-                (piece){begin + at, n - at < PIECE ? n - at : PIECE, p->rows > 1};
+                (piece){p->data + at, p->grad + at, opt->n_floats + at,
+                        n - at < PIECE ? n - at : PIECE, p->rows > 1};
         }
+        opt->n_floats += mla__round_up(n, 16);
     }
     opt->sums = MLA_NEW_ARRAY(double, opt->n_pieces);
 }
 
 mla_adamw *mla_adamw_create(mla_model *model, const mla_adamw_options *options) {
-    MLA_ASSERT(model->options.trainable);
+    MLA_ASSERT(mla_model_params(model));
     mla_adamw *opt = MLA_NEW(mla_adamw);
     opt->model = model;
     opt->options = *options;
-    opt->m = mla_alloc_aligned(model->n_master * sizeof *opt->m);
-    opt->v = mla_alloc_aligned(model->n_master * sizeof *opt->v);
     cut_pieces(opt);
+    opt->m = mla_alloc_aligned(opt->n_floats * sizeof *opt->m);
+    opt->v = mla_alloc_aligned(opt->n_floats * sizeof *opt->v);
     return opt;
 }
 
@@ -77,7 +80,7 @@ static double gradient_norm(mla_adamw *opt) {
     double total = 0;
 #pragma omp parallel for schedule(static)
     for (size_t i = 0; i < opt->n_pieces; i++)
-        opt->sums[i] = m->kernels->norm2(m->grad + opt->pieces[i].at, opt->pieces[i].n);
+        opt->sums[i] = m->kernels->norm2(opt->pieces[i].grad, opt->pieces[i].n);
     for (size_t i = 0; i < opt->n_pieces; i++) total += opt->sums[i];
     return sqrt(total);
 }
@@ -102,8 +105,7 @@ double mla_adamw_step(mla_adamw *opt, double lr) {
         const piece *p = &opt->pieces[i];
         mla__adam mine = how;
         mine.decay = p->decays ? (float)(lr * (double)o->weight_decay) : 0;
-        m->kernels->adam(m->master + p->at, m->grad + p->at, opt->m + p->at, opt->v + p->at, p->n,
-                         &mine);
+        m->kernels->adam(p->data, p->grad, opt->m + p->at, opt->v + p->at, p->n, &mine);
     }
     mla_model_refresh(m);
     return norm;
@@ -127,23 +129,24 @@ static uint64_t checksum(uint64_t seed, const void *bytes, size_t len) {
 
 // magic, steps, parameters, floats, then three words a parameter. Caller frees.
 static uint64_t *header_of(const mla_adamw *opt, size_t *words) {
-    const mla_model *m = opt->model;
-    *words = 4 + 3 * m->n_params;
+    const size_t n = mla_model_params(opt->model);
+    *words = 4 + 3 * n;
     uint64_t *h = MLA_NEW_ARRAY(uint64_t, *words);
     memcpy(h, magic, sizeof magic);
     h[1] = opt->steps;
-    h[2] = m->n_params;
-    h[3] = m->n_master;
-    for (size_t i = 0; i < m->n_params; i++) {
-        h[4 + 3 * i] = mla_rng_hash(m->params[i].name);
-        h[5 + 3 * i] = m->params[i].rows;
-        h[6 + 3 * i] = m->params[i].cols;
+    h[2] = n;
+    h[3] = opt->n_floats;
+    for (size_t i = 0; i < n; i++) {
+        const mla_param *p = mla_model_param(opt->model, i);
+        h[4 + 3 * i] = mla_rng_hash(p->name);
+        h[5 + 3 * i] = p->rows;
+        h[6 + 3 * i] = p->cols;
     }
     return h;
 }
 
 static int write_state(const mla_adamw *opt, int fd, mla_err *err) {
-    size_t words, bytes = opt->model->n_master * sizeof(float);
+    size_t words, bytes = opt->n_floats * sizeof(float);
     uint64_t *header = header_of(opt, &words);
     uint64_t sum = checksum(0, header, words * 8);
     sum = checksum(checksum(sum, opt->m, bytes), opt->v, bytes);
@@ -183,9 +186,9 @@ static int read_all(int fd, void *bytes, size_t len) {
     return 0;
 }
 
-// Reads into m and v [n_master each]; 0, or -1 with a message that names what is wrong.
+// Reads into m and v [n_floats each]; 0, or -1 with a message that names what is wrong.
 static int read_state(mla_adamw *opt, int fd, float *m, float *v, mla_err *err) {
-    size_t words, bytes = opt->model->n_master * sizeof *m;
+    size_t words, bytes = opt->n_floats * sizeof *m;
     uint64_t *want = header_of(opt, &words), *have = MLA_NEW_ARRAY(uint64_t, words), sum, stored;
     int rc = read_all(fd, have, words * 8);
     if (rc || memcmp(have, magic, sizeof magic)) {
@@ -208,7 +211,7 @@ static int read_state(mla_adamw *opt, int fd, float *m, float *v, mla_err *err) 
 int mla_adamw_load(mla_adamw *opt, const char *path, mla_err *err) {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return mla_err_set(err, "%s: cannot be read: %s", path, strerror(errno));
-    size_t n = opt->model->n_master;
+    size_t n = opt->n_floats;
     float *m = mla_alloc_aligned(n * sizeof *m), *v = mla_alloc_aligned(n * sizeof *v);
     int rc = read_state(opt, fd, m, v, err);
     close(fd);

@@ -6,15 +6,6 @@
 #include "base/mem.h"
 #include "model/internal.h"
 
-struct mla__back {
-    size_t cap;
-    float *dx;   // [cap, dim]: gradient of the residual stream
-    void *dx16;  // the same in the compute type
-    float *dh;   // [cap, max(dim, heads * head_dim)]
-    float *wide; // [cap, max(hidden, qkv)]
-    void *dqkv;  // [cap, qkv] compute type
-};
-
 static void free_buffers(mla__back *b) {
     free(b->dx);
     free(b->dx16);
@@ -57,11 +48,13 @@ static void to_compute(const mla_model *m, const float *x, void *y, size_t n, si
     mla__ops_to_compute(m->kernels, m->options.compute, x, y, n, cols);
 }
 
-// Of y = x w^T, given dy: dw += dy^T x, dx = dy w.
-static void linear_back(const mla_model *m, const mla__linear *l, void *dy, void *x, float *dx,
-                        size_t n) {
-    mla__gemm_back_weight(m->gemm, dy, x, l->grad, n, l->out, l->in);
+// Of y = x w^T, given dy: dw += dy^T x where w is trained, dx = dy w; the same of its adapters.
+static void linear_back(const mla_model *m, mla__work *w, int layer, mla__which which, void *dy,
+                        void *x, float *dx, size_t n) {
+    const mla__linear *l = mla__linear_of(&m->layers[layer], which);
+    if (l->grad) mla__gemm_back_weight(m->gemm, dy, x, l->grad, n, l->out, l->in);
     mla__gemm_back_input(m->gemm, dy, l->plain, dx, true, n, l->out, l->in);
+    mla__low_backward(m, w, layer, which, dy, x, dx, n);
 }
 
 // Of h = norm(x), given dh: its own gradients, and dx is added to.
@@ -84,9 +77,10 @@ static void feed_back(const mla_model *m, mla__work *w, mla__back *b, int layer,
     const size_t hidden = (size_t)m->config.hidden;
     to_compute(m, b->dx, b->dx16, n, (size_t)m->config.dim);
     mla__ops_swiglu(m->kernels, m->options.compute, s->gate_up, w->act, n, hidden);
-    linear_back(m, &l->down, b->dx16, w->act, b->wide, n);
+    linear_back(m, w, layer, MLA__DOWN, b->dx16, w->act, b->wide, n);
     mla__ops_swiglu_back(m->kernels, m->options.compute, s->gate_up, b->wide, n, hidden);
-    linear_back(m, &l->gate_up, s->gate_up, norm_again(m, &l->norm2, s->mid, w->h, n), b->dh, n);
+    linear_back(m, w, layer, MLA__GATE_UP, s->gate_up, norm_again(m, &l->norm2, s->mid, w->h, n),
+                b->dh, n);
     norm_back(m, &l->norm2, s->mid, b->dh, b->dx, n);
 }
 
@@ -118,7 +112,7 @@ static void attend_back(const mla_model *m, const mla_activations *acts, mla__ba
     mla__work *w = acts->kv->work;
     const size_t n = (size_t)acts->n, qkv = (size_t)l->qkv.out;
     to_compute(m, b->dx, b->dx16, n, (size_t)m->config.dim);
-    linear_back(m, &l->o, b->dx16, s->attn, b->dh, n);
+    linear_back(m, w, layer, MLA__O, b->dx16, s->attn, b->dh, n);
     const mla__attention a = {.model = m,
                               .kv = acts->kv,
                               .layer = layer,
@@ -130,7 +124,7 @@ static void attend_back(const mla_model *m, const mla_activations *acts, mla__ba
     rope_back(m, w, b->wide, acts->n);
     if (l->qkv_bias.grad) bias_back(m, b->wide, n, qkv, l->qkv_bias.grad);
     to_compute(m, b->wide, b->dqkv, n, qkv);
-    linear_back(m, &l->qkv, b->dqkv, norm_again(m, &l->norm1, s->x, w->h, n), b->dh, n);
+    linear_back(m, w, layer, MLA__QKV, b->dqkv, norm_again(m, &l->norm1, s->x, w->h, n), b->dh, n);
     norm_back(m, &l->norm1, s->x, b->dh, b->dx, n);
 }
 
@@ -146,7 +140,8 @@ static void embed_back(const mla_model *m, const int32_t *ids, size_t n, const f
 
 void mla_transformer_backward(mla_model *model, const mla_token_batch *batch,
                               mla_activations *acts) {
-    MLA_ASSERT(acts->model == model && acts->n == batch->n && model->options.trainable);
+    MLA_ASSERT(acts->model == model && acts->n == batch->n && mla_model_params(model));
+    MLA_ASSERT(!model->reference && !model->apart);
     MLA_ASSERT(acts->kept && acts->kv->version == model->version);
     if (!acts->grad_started) return;
     mla__back *b = back_of(acts);
@@ -157,6 +152,6 @@ void mla_transformer_backward(mla_model *model, const mla_token_batch *batch,
         feed_back(model, acts->kv->work, b, i, &acts->saved[i], n);
         attend_back(model, acts, b, i, &acts->saved[i]);
     }
-    embed_back(model, batch->ids, n, b->dx);
+    if (model->embed.grad) embed_back(model, batch->ids, n, b->dx);
     acts->kept = false; // the gates were overwritten on the way
 }

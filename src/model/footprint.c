@@ -12,7 +12,7 @@
 //   scales of int8      8 an output channel
 //   angles              4 context head_dim          cosine and sine
 //   optimiser           16 a trained value: master, gradient, two moments; of adapters also 2 e,
-//                       plain and packed
+//                       packed for either direction, of a rank in whole tiles
 //   cache               2 e layers kv_heads head_dim a token, in whole pages
 //   work                the buffers of transformer.c's work_grow; on the way back also those of
 //                       grow_saved, grow_rows, backward.c's back_of, head.c's chunk_of and the
@@ -106,7 +106,9 @@ uint64_t mla_footprint_params(const mla_model_config *config) {
 static uint64_t optimiser_of(const mla_model_config *c, const sizes *s, mla_use use, int rank) {
     if (use == MLA_USE_SAMPLE) return 0;
     if (use == MLA_USE_FULL) return 16 * mla_footprint_params(c);
-    return (16 + 2 * s->e) * mla_footprint_lora_params(c, rank);
+    const int padded = (int)mla__round_up((size_t)rank, 16);
+    return 16 * mla_footprint_lora_params(c, rank) +
+           2 * s->e * mla_footprint_lora_params(c, padded);
 }
 
 mla_footprint mla_footprint_of(const mla_model_config *config, mla_compute compute, mla_use use,

@@ -96,7 +96,9 @@ static void chunk_backward(mla_model *m, mla_activations *acts, const mla_head_r
                      1.0f / at->temperature, d_logprob[first + i],
                      d_entropy ? d_entropy[first + i] : 0,
                      (char *)c.d_logits + (size_t)i * row_bytes);
-    mla__gemm_back_weight(m->gemm, c.d_logits, c.x, m->head.grad, (size_t)n, (int)vocab, (int)dim);
+    if (m->head.grad)
+        mla__gemm_back_weight(m->gemm, c.d_logits, c.x, m->head.grad, (size_t)n, (int)vocab,
+                              (int)dim);
     mla__gemm_back_input(m->gemm, c.d_logits, m->head.plain, c.dh, true, (size_t)n, (int)vocab,
                          (int)dim);
     for (int i = 0; i < n; i++)
@@ -106,7 +108,7 @@ static void chunk_backward(mla_model *m, mla_activations *acts, const mla_head_r
 
 void mla_head_backward(mla_model *model, mla_activations *acts, const mla_head_rows *at,
                        const float *d_logprob, const float *d_entropy) {
-    MLA_ASSERT(model->options.trainable && acts->kept && at->temperature > 0);
+    MLA_ASSERT(mla_model_params(model) && acts->kept && at->temperature > 0);
     if (!acts->grad_started)
         memset(acts->d_hidden, 0,
                (size_t)acts->n * (size_t)model->config.dim * sizeof *acts->d_hidden);

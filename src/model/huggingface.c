@@ -1,6 +1,7 @@
 // Hugging Face model folders: config.json read and written, the safetensors files found. The
 // vocabulary is in hf_vocab.c. Leaves out: pickled weights, RoPE scaling, sliding windows.
 #include <limits.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -145,6 +146,11 @@ static json_t *short_real(float value) {
         if (strtof(text, NULL) == value) break;
     }
     return json_real(strtod(text, NULL));
+}
+
+json_t *mla__short_number(float value) {
+    const bool whole = value == floorf(value) && fabsf(value) < 1e6f;
+    return whole ? json_integer((json_int_t)value) : short_real(value);
 }
 
 static void set_id(json_t *json, const char *key, int32_t id) {

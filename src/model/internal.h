@@ -7,8 +7,8 @@
 #ifndef MLA_MODEL_INTERNAL_H
 #define MLA_MODEL_INTERNAL_H
 
+#include "model/adapter.h"
 #include "model/kernels.h"
-#include "model/model.h"
 
 #define MLA__ROWS 16
 #define MLA__HEAD_MAX 256   // ceiling of head_dim
@@ -70,7 +70,7 @@ void mla__ops_to_compute(const mla__kernels *k, mla_compute compute, const float
 // y [n, cols] (compute type, or float when `as_f32`) = norm of x [n, cols].
 void mla__ops_norm(const mla__kernels *k, mla_compute compute, bool as_f32, const float *x,
                    const float *w, float eps, void *y, size_t n, size_t cols);
-// dx [n, cols] and dw [cols] are added to.
+// dx [n, cols] and dw [cols], which may be NULL, are added to.
 void mla__ops_norm_back(const mla__kernels *k, const float *x, const float *w, float eps,
                         const float *dy, float *dx, float *dw, size_t n, size_t cols);
 // gate_up [n, 2 * cols]: gate, then up, in each row; y [n, cols].
@@ -188,6 +188,16 @@ typedef struct mla__layer {
     mla__linear qkv, o, gate_up, down;
 } mla__layer;
 
+typedef enum { MLA__QKV, MLA__O, MLA__GATE_UP, MLA__DOWN, MLA__LINEARS } mla__which;
+
+static inline mla__linear *mla__linear_of(mla__layer *layer, mla__which which) {
+    mla__linear *const all[] = {&layer->qkv, &layer->o, &layer->gate_up, &layer->down};
+    return all[which];
+}
+
+typedef struct mla__adapter mla__adapter;
+typedef struct mla__work mla__work;
+
 struct mla_model {
     mla_model_config config;
     mla_model_options options;
@@ -203,12 +213,74 @@ struct mla_model {
     mla__vector norm;
     mla__layer *layers;
     float *cosine, *sine; // [max_context, head_dim / 2]
+    mla__adapter **adapters; // [n_adapters]
+    size_t n_adapters, cap_adapters;
+    bool reference;     // trainable adapters are left out
+    mla__linear *apart; // [layers * LINEARS] without adapters, while these are merged; else NULL
 };
+
+// w [out, in] in fp32 into the linear; model.c.
+void mla__linear_set(mla_model *m, mla__linear *l, const float *w);
+// The way back; -1 where the weights are only there in a form that cannot be read.
+int mla__linear_get(const mla_model *m, const mla__linear *l, float *w);
+void mla__linear_free(mla__linear *l);
+
+// ---- adapter.c -------------------------------------------------------------------------------
+
+typedef struct mla__low_part { // of one of the linear's tensors: columns [at, at + out) of y
+    int at, out;
+    float *b, *db; // [out, rank]
+    void *up;      // packed: scale B^T, [inner of the part, out]
+    void *back_up; // scale B, [out, inner of the part]
+} mla__low_part;
+
+// What an adapter adds to one linear: y += scale B A x. The A of its parts lie one below the other
+// and one product serves them all. `inner`: parts * padded rank.
+typedef struct mla__low_rank {
+    int in, out, inner, n_parts;
+    mla__low_part parts[3];
+    float *a, *da;   // [inner, in]; rows from the rank to the padded rank are zero
+    void *down;      // packed: A^T, [in, inner]
+    void *back_down; // A, [inner, in]
+} mla__low_rank;
+
+struct mla__adapter {
+    mla_adapter_options options; // base is owned
+    bool trainable;
+    float scale;
+    int padded;            // rank, in whole tiles
+    float *master, *grad;  // [n_master]; grad NULL when frozen
+    size_t n_master;
+    mla_param *params;     // [n_params], PEFT's names
+    size_t n_params;
+    mla__low_rank *parts;  // [layers * LINEARS]
+};
+
+// NULL when the adapter has nothing there.
+mla__low_rank *mla__adapter_part(const mla__adapter *a, int layer, mla__which which);
+void mla__adapter_pack(const mla_model *m, mla__adapter *a);
+void mla__adapters_free(mla_model *m);
+// Copies of all adapters, frozen.
+void mla__adapters_copy(mla_model *to, const mla_model *from);
+
+// ---- low_rank.c ------------------------------------------------------------------------------
+
+// A matrix [k, cols] for the products below: element (i, j) is by * from[i * row + j * col].
+void *mla__low_pack(const mla_model *m, void *to, const float *from, size_t row, size_t col,
+                    float by, int k, int cols);
+// y [n, out] of the linear (floats if `y_f32`, else compute type) += what the adapters add for x
+// [n, in].
+void mla__low_forward(const mla_model *m, mla__work *work, int layer, mla__which which,
+                      const void *x, void *y, bool y_f32, size_t n);
+// dx [n, in] += what flows back through the adapters from dy [n, out]; the gradients of trainable
+// ones are added to. Rows of x and dy from n to the next multiple of ROWS are zeroed.
+void mla__low_backward(const mla_model *m, mla__work *work, int layer, mla__which which, void *dy,
+                       void *x, float *dx, size_t n);
 
 // ---- transformer.c ---------------------------------------------------------------------------
 
 // Scratch of one pass through the layers; buffers of [cap, ...] rows.
-typedef struct mla__work {
+struct mla__work {
     size_t cap;
     float *x, *mid; // [cap, dim]: the residual stream, before and after attention
     void *h;        // [cap, dim] compute type
@@ -221,7 +293,9 @@ typedef struct mla__work {
     int n_spans;
     int *span_of; // [rows]
     mla__arena attention;
-} mla__work;
+    uint64_t dropout; // seed of the adapters' masks; 0: nothing is dropped
+    mla__arena low_t, low_dt, low_x, low_dw, low_padded; // of low_rank.c
+};
 
 mla__work *mla__work_create(void);
 void mla__work_free(mla__work *work);
@@ -233,13 +307,21 @@ typedef struct mla__saved { // what a layer's backward pass needs; [cap_rows, ..
     void *gate_up;          // [, 2 * hidden] compute type
 } mla__saved;
 
-typedef struct mla__back mla__back; // scratch of the backward pass
+typedef struct mla__back { // scratch of the backward pass
+    size_t cap;
+    float *dx;   // [cap, dim]: gradient of the residual stream; at the end, of the embeddings
+    void *dx16;  // the same in the compute type
+    float *dh;   // [cap, max(dim, heads * head_dim)]
+    float *wide; // [cap, max(hidden, qkv)]
+    void *dqkv;  // [cap, qkv] compute type
+} mla__back;
 
 struct mla_activations {
     const mla_model *model;
     mla_kv *kv;
     int n; // rows of the last forward
     bool kept, grad_started;
+    uint64_t dropout;
     size_t cap_rows, cap_saved;
     mla__saved *saved;        // [layers]
     float *last;              // [cap_rows, dim] before the last norm

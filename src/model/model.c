@@ -162,7 +162,7 @@ static int check_options(const mla_model_config *c, const mla_model_options *opt
     if (options->compute == MLA_COMPUTE_BF16 && mla_compute_best() != MLA_COMPUTE_BF16)
         return mla_err_set(err, "bf16 needs a processor with AVX-512 (and ONEDNN_MAX_CPU_ISA to "
                                 "allow it); use fp32");
-    if (options->compute == MLA_COMPUTE_INT8 && options->trainable)
+    if (options->compute == MLA_COMPUTE_INT8 && (options->trainable || options->adaptable))
         return mla_err_set(err, "int8 weights cannot be trained; use bf16 or fp32");
     const int width = c->heads * c->head_dim;
     if (options->compute == MLA_COMPUTE_INT8 &&
@@ -177,6 +177,7 @@ static mla_model *create(const mla_model_config *config, const mla_model_options
                          mla_err *err) {
     if (check_config(config, err)) return NULL;
     if (check_options(config, options, err)) return NULL;
+    MLA_ASSERT(!(options->trainable && options->adaptable));
     mla_model *m = MLA_NEW(mla_model);
     m->config = *config;
     m->options = *options;
@@ -232,7 +233,8 @@ static void set_linear(mla_model *m, mla__linear *l, const float *w, bool packed
 
 // Whether the embedding's rows can be read from the head that it shares.
 static bool rows_are_packed(const mla_model *m) {
-    return m->config.tied && !m->options.trainable && mla__packed_has_rows(m->embed.packed);
+    return m->config.tied && !m->options.trainable && !m->options.adaptable &&
+           mla__packed_has_rows(m->embed.packed);
 }
 
 // Visits the linears in the order of the parameters; the tied head comes with its embedding.
@@ -256,6 +258,22 @@ static void pack_all(mla_model *m) {
     if (!m->config.tied) set_linear(m, &m->head, m->head.master, true, true);
 }
 
+void mla__linear_set(mla_model *m, mla__linear *l, const float *w) {
+    set_linear(m, l, w, true, m->options.adaptable);
+}
+
+int mla__linear_get(const mla_model *m, const mla__linear *l, float *w) {
+    const size_t in = (size_t)l->in, n = (size_t)l->out * in;
+    const bool rows = m->options.compute == MLA_COMPUTE_BF16 && mla__packed_has_rows(l->packed);
+    if (l->plain && mla__is_half(m->options.compute))
+        m->kernels->from_bf16(l->plain, w, n);
+    else if (l->plain)
+        memcpy(w, l->plain, n * sizeof *w);
+    else
+        for (int i = 0; rows && i < l->out; i++) mla__packed_row(l->packed, i, w + (size_t)i * in);
+    return l->plain || rows ? 0 : -1;
+}
+
 // ---- filling ---------------------------------------------------------------------------------
 
 // A frozen model's linear: its parts are read into one fp32 block, packed, and let go.
@@ -272,7 +290,7 @@ static int fill_frozen(mla_model *m, size_t *at, size_t parts, mla__linear *l, f
     if (!rc && l == &m->embed)
         set_embed(m, w);
     else if (!rc)
-        set_linear(m, l, w, true, false);
+        mla__linear_set(m, l, w);
     free(w);
     return rc;
 }
@@ -393,24 +411,24 @@ mla_model *mla_model_freeze(const mla_model *model) {
     } else {
         copy_linear(m, &m->head, &model->head, false);
     }
+    mla__adapters_copy(m, model);
     return m;
 }
 
-static void free_linear(mla__linear *l) {
+void mla__linear_free(mla__linear *l) {
     mla__packed_free(l->packed);
     if (l->owns_plain) free(l->plain);
 }
 
 void mla_model_free(mla_model *model) {
     if (!model) return;
-    free_linear(&model->embed);
-    for (int i = 0; i < model->config.layers; i++) {
-        free_linear(&model->layers[i].qkv);
-        free_linear(&model->layers[i].o);
-        free_linear(&model->layers[i].gate_up);
-        free_linear(&model->layers[i].down);
-    }
-    if (!model->config.tied) free_linear(&model->head);
+    mla_model_unmerge(model);
+    mla__adapters_free(model);
+    mla__linear_free(&model->embed);
+    for (int i = 0; i < model->config.layers; i++)
+        for (int k = 0; k < MLA__LINEARS; k++)
+            mla__linear_free(mla__linear_of(&model->layers[i], (mla__which)k));
+    if (!model->config.tied) mla__linear_free(&model->head);
     for (size_t i = 0; i < model->n_params; i++) free((void *)(uintptr_t)model->params[i].name);
     free(model->params);
     free(model->layers);
@@ -433,17 +451,27 @@ mla_compute mla_model_get_compute(const mla_model *model) {
 }
 
 size_t mla_model_params(const mla_model *model) {
-    return model->options.trainable ? model->n_params : 0;
+    if (model->options.trainable) return model->n_params;
+    size_t n = 0;
+    for (size_t i = 0; i < model->n_adapters; i++)
+        if (model->adapters[i]->trainable) n += model->adapters[i]->n_params;
+    return n;
 }
 
 mla_param *mla_model_param(mla_model *model, size_t at) {
     MLA_ASSERT(at < mla_model_params(model));
-    return &model->params[at];
+    if (model->options.trainable) return &model->params[at];
+    mla__adapter **a = model->adapters;
+    for (; !(*a)->trainable || at >= (*a)->n_params; a++)
+        if ((*a)->trainable) at -= (*a)->n_params;
+    return &(*a)->params[at];
 }
 
 void mla_model_refresh(mla_model *model) {
-    MLA_ASSERT(model->options.trainable);
-    pack_all(model);
+    MLA_ASSERT(mla_model_params(model) && !model->apart);
+    if (model->options.trainable) pack_all(model);
+    for (size_t i = 0; i < model->n_adapters; i++)
+        if (model->adapters[i]->trainable) mla__adapter_pack(model, model->adapters[i]);
     model->version++;
 }
 
@@ -452,8 +480,12 @@ uint64_t mla_model_version(const mla_model *model) {
 }
 
 void mla_model_zero_grad(mla_model *model) {
-    MLA_ASSERT(model->options.trainable);
-    memset(model->grad, 0, model->n_master * sizeof *model->grad);
+    MLA_ASSERT(mla_model_params(model));
+    if (model->grad) memset(model->grad, 0, model->n_master * sizeof *model->grad);
+    for (size_t i = 0; i < model->n_adapters; i++)
+        if (model->adapters[i]->grad)
+            memset(model->adapters[i]->grad, 0,
+                   model->adapters[i]->n_master * sizeof *model->adapters[i]->grad);
 }
 
 int mla_model_save(const mla_model *model, const char *dir, bool as_f32, mla_err *err) {

@@ -26,11 +26,14 @@ mla_compute mla_compute_best(void);
 typedef struct mla_model_options {
     mla_compute compute;
     bool trainable;        // keep fp32 master weights and gradients; else packed weights only
+    bool adaptable;        // not trained itself, but keeps what the way back to trainable adapters
+                           // needs (model/adapter.h)
 } mla_model_options;
 
 typedef struct mla_model mla_model;
 
-// One named parameter of a trainable model. Names are Hugging Face's.
+// One named parameter of a trainable model, or of a trainable adapter. Names are Hugging Face's or
+// PEFT's.
 typedef struct mla_param {
     const char *name;
     float *data;           // [rows, cols], fp32 master
@@ -52,10 +55,11 @@ void mla_model_free(mla_model *model);
 
 const mla_model_config *mla_model_get_config(const mla_model *model);   // borrowed
 mla_compute mla_model_get_compute(const mla_model *model);
-size_t mla_model_params(const mla_model *model);                        // 0 when not trainable
+// What is trained: all of a trainable model, else what trainable adapters have.
+size_t mla_model_params(const mla_model *model);
 mla_param *mla_model_param(mla_model *model, size_t at);
-// To be called after the master weights changed: packs them anew and raises the version, which
-// makes every KV cache of the model refuse to go on.
+// To be called after these parameters changed: packs them anew and raises the version, which makes
+// every KV cache of the model refuse to go on.
 void mla_model_refresh(mla_model *model);
 uint64_t mla_model_version(const mla_model *model);
 void mla_model_zero_grad(mla_model *model);
@@ -80,6 +84,9 @@ typedef struct mla_token_batch {
 typedef struct mla_activations mla_activations;   // everything a backward pass needs; grows
 mla_activations *mla_activations_create(const mla_model *model);
 void mla_activations_free(mla_activations *acts);
+// The masks of the trainable adapters' dropout in forward passes that keep, until it is set again.
+// 0, as at first: nothing is dropped.
+void mla_activations_dropout(mla_activations *acts, uint64_t seed);
 
 // Final hidden states (after the last norm), [n, dim] fp32, borrowed until the next forward.
 // `keep` false: nothing is kept for a backward pass.

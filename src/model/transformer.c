@@ -23,7 +23,9 @@ void mla__work_free(mla__work *work) {
     free_buffers(work);
     free(work->spans);
     free(work->span_of);
-    free(work->attention.data);
+    const mla__arena arenas[] = {work->attention, work->low_t,  work->low_dt,
+                                 work->low_x,     work->low_dw, work->low_padded};
+    for (size_t i = 0; i < MLA_COUNT(arenas); i++) free(arenas[i].data);
     free(work);
 }
 
@@ -109,6 +111,13 @@ static void place_row(const mla_model *m, const mla_kv *kv, const mla__span *spa
     }
 }
 
+// y = x w^T and what the adapters add to it.
+static void linear(const mla_model *m, mla__work *w, int layer, mla__which which, const void *x,
+                   void *y, bool y_f32, size_t n) {
+    mla__gemm_forward(m->gemm, mla__linear_of(&m->layers[layer], which)->packed, x, y, y_f32, n);
+    mla__low_forward(m, w, layer, which, x, y, y_f32, n);
+}
+
 // From x to mid, the residual stream before and after the attention.
 static void attend(const mla_model *m, mla__work *w, mla_kv *kv, int layer, int n, const float *x,
                    float *mid, void *q, void *attn, float *lse, const mla__tail *tails,
@@ -117,7 +126,7 @@ static void attend(const mla_model *m, mla__work *w, mla_kv *kv, int layer, int 
     const size_t rows = (size_t)n, dim = (size_t)m->config.dim;
     mla__ops_norm(m->kernels, m->options.compute, false, x, l->norm1.data, m->config.norm_eps, w->h,
                   rows, dim);
-    mla__gemm_forward(m->gemm, l->qkv.packed, w->h, w->qkv, true, rows);
+    linear(m, w, layer, MLA__QKV, w->h, w->qkv, true, rows);
 #pragma omp parallel for schedule(static) if (rows * dim > MLA__PARALLEL)
     for (int i = 0; i < n; i++)
         place_row(m, kv, &w->spans[w->span_of[i]], i, layer,
@@ -131,7 +140,7 @@ static void attend(const mla_model *m, mla__work *w, mla_kv *kv, int layer, int 
                               .rows = n,
                               .arena = &w->attention};
     mla__attention_forward(&a, q, attn, lse);
-    mla__gemm_forward(m->gemm, l->o.packed, attn, mid, true, rows);
+    linear(m, w, layer, MLA__O, attn, mid, true, rows);
     mla__ops_add(m->kernels, mid, x, rows * dim);
 }
 
@@ -141,10 +150,10 @@ static void feed(const mla_model *m, mla__work *w, int layer, int n, const float
     const size_t rows = (size_t)n, dim = (size_t)m->config.dim;
     mla__ops_norm(m->kernels, m->options.compute, false, mid, l->norm2.data, m->config.norm_eps,
                   w->h, rows, dim);
-    mla__gemm_forward(m->gemm, l->gate_up.packed, w->h, gate_up, false, rows);
+    linear(m, w, layer, MLA__GATE_UP, w->h, gate_up, false, rows);
     mla__ops_swiglu(m->kernels, m->options.compute, gate_up, w->act, rows,
                     (size_t)m->config.hidden);
-    mla__gemm_forward(m->gemm, l->down.packed, w->act, next, true, rows);
+    linear(m, w, layer, MLA__DOWN, w->act, next, true, rows);
     mla__ops_add(m->kernels, next, mid, rows * dim);
 }
 
@@ -199,6 +208,10 @@ void mla_activations_free(mla_activations *acts) {
     free(acts->token);
     mla__back_free(acts->back);
     free(acts);
+}
+
+void mla_activations_dropout(mla_activations *acts, uint64_t seed) {
+    acts->dropout = seed;
 }
 
 static void grow_saved(mla_activations *acts, size_t rows) {
@@ -280,6 +293,7 @@ const float *mla_transformer_forward(const mla_model *model, const mla_token_bat
     work_grow(model, acts->kv->work, rows);
     grow_rows(acts, rows);
     if (keep) grow_saved(acts, rows);
+    acts->kv->work->dropout = keep ? acts->dropout : 0;
     lay_out(acts, batch);
     run_layers(model, acts->kv->work, acts->kv, batch->ids, batch->n, keep ? acts->saved : NULL,
                acts->last, acts->tails, batch->n_segments);

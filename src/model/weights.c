@@ -243,8 +243,7 @@ static int check_vocab(mla_weights *weights, mla_err *err) {
 
 // ---- open, read, close -----------------------------------------------------------------------
 
-// Names from a hostile file must not break the one line of a message.
-static void keep_one_line(mla_err *err) {
+void mla__weights_one_line(mla_err *err) {
     for (char *at = err ? err->text : ""; *at; at++)
         if ((unsigned char)*at < ' ' || *at == 127) *at = '?';
 }
@@ -259,18 +258,37 @@ mla_weights *mla_weights_open(const char *path, mla_err *err) {
     if (failed || sort_tensors(weights, err) || check_config(weights, err) ||
         check_tensors(weights, err) || (folder && mla__hf_vocab(weights, err)) ||
         check_vocab(weights, err)) {
-        keep_one_line(err);
+        mla__weights_one_line(err);
         mla_weights_close(weights);
         return NULL;
     }
     return weights;
 }
 
+mla_weights *mla__weights_open_tensors(const char *path, mla_err *err) {
+    mla_weights *weights = MLA_NEW(mla_weights);
+    weights->path = mla_strdup(path);
+    if (mla__safetensors_open(weights, path, err) == 0 && sort_tensors(weights, err) == 0)
+        return weights;
+    mla__weights_one_line(err);
+    mla_weights_close(weights);
+    return NULL;
+}
+
+static void free_tensor(mla__tensor *tensor) {
+    for (size_t i = 0; i < tensor->n_deltas; i++) {
+        free(tensor->deltas[i].a);
+        free(tensor->deltas[i].b);
+    }
+    free(tensor->deltas);
+    free(tensor->name);
+}
+
 void mla_weights_close(mla_weights *weights) {
     if (!weights) return;
     for (size_t i = 0; i < weights->n_maps; i++)
         munmap((void *)weights->maps[i].data, weights->maps[i].size);
-    for (size_t i = 0; i < weights->n_tensors; i++) free(weights->tensors[i].name);
+    for (size_t i = 0; i < weights->n_tensors; i++) free_tensor(&weights->tensors[i]);
     for (size_t i = 0; i < weights->vocab.n; i++) free(weights->tokens[i]);
     for (size_t i = 0; i < weights->vocab.n_merges; i++) free(weights->merges[i]);
     free(weights->maps);
@@ -332,8 +350,24 @@ const uint8_t *mla__row_bytes(const mla__tensor *tensor, size_t row) {
     return tensor->data + stored_row(tensor, row) * row_bytes(tensor);
 }
 
+void mla__weights_add_delta(mla_weights *weights, const char *name, mla__delta delta) {
+    mla__tensor *tensor = (mla__tensor *)(uintptr_t)mla__weights_find(weights, name);
+    MLA_ASSERT(tensor);
+    MLA_GROW(tensor->deltas, tensor->cap_deltas, tensor->n_deltas + 1);
+    tensor->deltas[tensor->n_deltas++] = delta;
+}
+
+static void add_delta(const mla__delta *d, size_t row, size_t cols, float *out) {
+    for (size_t j = 0; j < d->rank; j++) {
+        const float by = d->scale * d->b[row * d->rank + j], *a = d->a + j * cols;
+        for (size_t k = 0; k < cols; k++) out[k] += by * a[k];
+    }
+}
+
 bool mla__row_read(const mla__tensor *tensor, size_t row, float *out) {
     tensor->type->read(mla__row_bytes(tensor, row), out, tensor->cols / tensor->type->block);
+    for (size_t i = 0; i < tensor->n_deltas; i++)
+        add_delta(&tensor->deltas[i], row, tensor->cols, out);
     return all_finite(out, tensor->cols);
 }
 
@@ -449,7 +483,7 @@ static void convert_rows(conversion *c, size_t first, size_t n, uint8_t *out) {
             uint8_t *to = out + i * c->stride;
             if (!mla__row_read(c->tensor, row, values))
                 not_finite = row < not_finite ? row : not_finite;
-            else if (c->tensor->type == c->type)
+            else if (c->tensor->type == c->type && !c->tensor->n_deltas)
                 memcpy(to, mla__row_bytes(c->tensor, row), c->stride);
             else if (!all_fit(values, cols, c->type->most))
                 too_large = row < too_large ? row : too_large;

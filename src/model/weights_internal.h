@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/json.h"
 #include "model/weights.h"
 
 // ---- quant.c: element types ------------------------------------------------------------------
@@ -33,6 +34,13 @@ typedef struct mla__mapping {
     size_t size;
 } mla__mapping;
 
+// What is added to a tensor's values as they are read: scale b a.
+typedef struct mla__delta {
+    size_t rank;
+    float scale;
+    float *a, *b;              // [rank, cols], [rows, rank]
+} mla__delta;
+
 typedef struct mla__tensor {
     char *name;                // Hugging Face's
     const mla__dtype *type;
@@ -40,6 +48,8 @@ typedef struct mla__tensor {
     bool is_vector;
     const uint8_t *data;       // [rows, cols] in blocks, inside a mapping, length checked
     int permuted_heads;        // > 0: rows are in GGUF's interleaved order within so many heads
+    mla__delta *deltas;        // [n_deltas], owned
+    size_t n_deltas, cap_deltas;
 } mla__tensor;
 
 struct mla_weights {
@@ -77,6 +87,12 @@ MLA_MUST_USE int mla__weights_add(mla_weights *weights, const mla__mapping *map,
                                   char *name, const mla__dtype *type, const uint64_t *dims,
                                   size_t n_dims, uint64_t offset, mla_err *err);
 const mla__tensor *mla__weights_find(const mla_weights *weights, const char *name);
+// The tensors of one safetensors file that is no whole model.
+mla_weights *mla__weights_open_tensors(const char *path, mla_err *err);
+// `name` is there; takes over what `delta` points to.
+void mla__weights_add_delta(mla_weights *weights, const char *name, mla__delta delta);
+// Names from a hostile file must not break the one line of a message.
+void mla__weights_one_line(mla_err *err);
 // One row in Hugging Face's order; false when a value of it is not finite.
 bool mla__row_read(const mla__tensor *tensor, size_t row, float *out);
 const uint8_t *mla__row_bytes(const mla__tensor *tensor, size_t row);       // as it is stored
@@ -101,6 +117,9 @@ MLA_MUST_USE int mla__safetensors_open(mla_weights *weights, const char *path, m
 MLA_MUST_USE int mla__safetensors_write(const char *path, const mla_model_config *config,
                                         const mla_tensor_out *tensors, size_t n, bool as_f32,
                                         const mla_weights *source, mla_err *err);
+
+// The shortest decimal that reads back as the same float; whole numbers without a point.
+json_t *mla__short_number(float value);
 
 typedef struct mla__special_ids {
     int32_t bos, eos, pad;     // -1: none
