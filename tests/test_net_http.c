@@ -434,6 +434,7 @@ static void a_port_in_use_is_an_error(void **state) {
                                              .port = mla_http_server_port(f->server)};
     assert_null(mla_http_server_start(&options, &err));
     assert_non_null(strstr(err.text, "127.0.0.1 port"));
+    assert_non_null(strstr(err.text, "choose another port"));
     const mla_http_server_options nowhere = {.host = "no.such.host.invalid", .max_connections = 4};
     assert_null(mla_http_server_start(&nowhere, &err));
     assert_non_null(strstr(err.text, "no.such.host.invalid"));

@@ -316,7 +316,12 @@ static int open_socket(const char *host, int port, mla_err *err) {
     int rc = getaddrinfo(host, service, &hints, &found), fd = -1;
     if (rc) return mla_err_set(err, "%s: %s", host, gai_strerror(rc));
     for (const struct addrinfo *a = found; a && fd < 0; a = a->ai_next) fd = listen_at(a);
-    if (fd < 0) mla_err_set(err, "cannot listen at %s port %d: %s", host, port, strerror(errno));
+    if (fd < 0 && errno == EADDRINUSE) {
+        mla_err_set(err, "cannot listen at %s port %d: another program does; choose another port",
+                    host, port);
+    } else if (fd < 0) {
+        mla_err_set(err, "cannot listen at %s port %d: %s", host, port, strerror(errno));
+    }
     freeaddrinfo(found);
     return fd;
 }
