@@ -31,7 +31,7 @@ int mla_cmd_completion(int argc, char **argv);
 
 typedef struct mla_options {               // what any command may be given; NULL or 0: not given
     const char *home, *tasks, *config, *run, *python, *prompt;
-    const char *to, *eos, *host;
+    const char *to, *eos, *host, *adapter;
     double temperature;
     int max_new, queue, kv_mb;
     int port;                              // -1: not given

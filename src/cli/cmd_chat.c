@@ -200,6 +200,7 @@ static int open_and_talk(const mla_options *o, mla_err *err) {
               .interrupts = terminal ? catch_interrupts() : -1};
     mla_policy_options wanted = mla_policy_options_default();
     wanted.compute = o->compute;
+    wanted.adapter = o->adapter;
     char *path = mla_options_model(o, o->rest[0]);
     t.policy = mla_policy_open(path, &wanted, err);
     free(path);

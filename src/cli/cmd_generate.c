@@ -271,6 +271,7 @@ int mla_cmd_generate(int argc, char **argv) {
     char *path = mla_options_model(&o, o.rest[0]);
     mla_policy_options wanted = mla_policy_options_default();
     wanted.compute = o.compute;
+    wanted.adapter = o.adapter;
     mla_policy *policy = mla_policy_open(path, &wanted, &err);
     int rc = !policy ? -1 : o.jsonl ? generate_lines(&o, policy, &err)
                                     : generate_one(&o, policy, &err);

@@ -1,4 +1,5 @@
-// `mlagent model`: list and fetch the models known by name, say what a model file is, convert one.
+// `mlagent model`: list and fetch the models known by name, say what a model file is, convert one,
+// merge one with an adapter.
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,10 +11,13 @@
 #include "cli/catalog.h"
 #include "cli/cli.h"
 #include "cli/model_info.h"
+#include "model/adapter.h"
 #include "policy/tokenizer.h"
 
 #define CONFIG_MAX ((size_t)8 << 20)
-#define USAGE "mlagent model list | fetch NAME... | info MODEL | convert IN OUT --to FORMAT"
+#define USAGE                                                                               \
+    "mlagent model list | fetch NAME... | info MODEL | convert IN OUT --to FORMAT | "       \
+    "merge MODEL ADAPTER OUT"
 
 // ---- list, fetch -----------------------------------------------------------------------------
 
@@ -82,6 +86,11 @@ static int fetch(const mla_options *o, const char *home, mla_err *err) {
 static int info(const mla_options *o, const char *home, mla_err *err) {
     (void)home;
     char *path = mla_options_model(o, o->rest[1]);
+    if (mla_adapter_is_folder(path)) {
+        int printed = mla_adapter_info_print(path, o->json, err);
+        free(path);
+        return printed < 0 ? -1 : 1;
+    }
     mla_weights *weights = mla_weights_open(path, err);
     int rc = weights ? 1 : -1;
     if (weights && o->eos && mla_weights_set_eos(weights, o->eos, err) < 0) rc = -1;
@@ -174,8 +183,7 @@ static char *model_name(const char *path) {
 }
 
 static int convert_open(const mla_options *o, mla_weights *weights, const char *in,
-                        mla_weights_to to, mla_err *err) {
-    const char *out = o->rest[2];
+                        const char *out, mla_weights_to to, mla_err *err) {
     if (o->eos && mla_weights_set_eos(weights, o->eos, err) < 0) return -1;
     if (to == MLA_TO_HF) return convert_to_folder(weights, in, out, err);
     if (mla_fs_is_dir(out))
@@ -186,19 +194,32 @@ static int convert_open(const mla_options *o, mla_weights *weights, const char *
     return rc;
 }
 
-static int convert(const mla_options *o, const char *home, mla_err *err) {
-    (void)home;
-    mla_weights_to to = mla_weights_to_parse(o->to ? o->to : "");
+// With an adapter, or NULL.
+static int write_out(const mla_options *o, const char *adapter, const char *out, const char *format,
+                     mla_err *err) {
+    mla_weights_to to = mla_weights_to_parse(format);
     if (to == MLA_TO_COUNT)
         return mla_err_set(err, "--to takes hf, bf16, f16, q8_0 or q4_0");
-    if (check_out(o, o->rest[2], err) < 0) return -1;
+    if (check_out(o, out, err) < 0) return -1;
     char *in = mla_options_model(o, o->rest[1]);
     mla_weights *weights = mla_weights_open(in, err);
-    int rc = weights ? convert_open(o, weights, in, to, err) : -1;
+    int rc = weights ? 0 : -1;
+    if (weights && adapter) rc = mla_weights_adapt(weights, adapter, err);
+    if (rc == 0) rc = convert_open(o, weights, in, out, to, err);
     mla_weights_close(weights);
     free(in);
-    if (rc == 0) puts(o->rest[2]);
+    if (rc == 0) puts(out);
     return rc < 0 ? rc : 1;
+}
+
+static int convert(const mla_options *o, const char *home, mla_err *err) {
+    (void)home;
+    return write_out(o, NULL, o->rest[2], o->to ? o->to : "", err);
+}
+
+static int merge(const mla_options *o, const char *home, mla_err *err) {
+    (void)home;
+    return write_out(o, o->rest[2], o->rest[3], o->to ? o->to : "hf", err);
 }
 
 // ---- the command -----------------------------------------------------------------------------
@@ -209,7 +230,7 @@ int mla_cmd_model(int argc, char **argv) {
         int least, most;                       // operands
         int (*run)(const mla_options *, const char *home, mla_err *);   // 1, 0 stopped, -1
     } actions[] = {{"list", 0, 0, list}, {"fetch", 1, 99, fetch}, {"info", 1, 1, info},
-                   {"convert", 2, 2, convert}};
+                   {"convert", 2, 2, convert}, {"merge", 3, 3, merge}};
     mla_options o;
     int usage = mla_options_parse(&o, argc, argv);
     if (usage) return usage < 0 ? MLA_EXIT_OK : usage;

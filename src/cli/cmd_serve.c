@@ -48,6 +48,7 @@ static int open_and_serve(const mla_options *o, mla_err *err) {
     mla_serve_options options = mla_serve_options_default();
     mla_policy_options wanted = mla_policy_options_default();
     wanted.compute = o->compute;
+    wanted.adapter = o->adapter;
     const char *key = getenv("MLAGENT_API_KEY");
     char *path = mla_options_model(o, o->rest[0]), *name = name_of(path);
     options.key = key && *key ? key : NULL;

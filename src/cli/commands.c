@@ -11,7 +11,8 @@
 
 #define COMPUTE_HELP                                                                  \
     "  --compute TYPE   f32, bf16 or int8: of weights and products (default: bf16 where\n" \
-    "                   the processor has AVX-512, else f32; int8 is the fastest)\n"
+    "                   the processor has AVX-512, else f32; int8 is the fastest)\n"        \
+    "  --adapter DIR    a LoRA adapter (PEFT's format) laid over the weights\n"
 
 const mla_command *mla_commands(size_t *n) {
     static const mla_command commands[] = {
@@ -36,7 +37,7 @@ const mla_command *mla_commands(size_t *n) {
          "  --python PATH    interpreter of the task Python\n"
          "  --json           print each step record as JSON\n"
          "  --check          try the sandbox and say what it gives, then end\n", mla_cmd_env},
-        {"serve", "serve MODEL", "serve a model by OpenAI's HTTP API, until Ctrl-C",
+        {"serve", "serve MODEL [--adapter DIR]", "serve a model by OpenAI's HTTP API, until Ctrl-C",
          "  --host HOST      where to listen (default 127.0.0.1: this machine only)\n"
          "  --port N         0 takes any free one (default 8080); the address is printed\n"
          "  --queue N        requests that wait or run at a time; beyond: 429 (default 64)\n"
@@ -44,11 +45,11 @@ const mla_command *mla_commands(size_t *n) {
          "  --seed N         of requests without one (default 1)\n" COMPUTE_HELP
          "With MLAGENT_API_KEY in the environment, clients must send it as their bearer key.\n",
          mla_cmd_serve},
-        {"chat", "chat MODEL", "talk with a model; /help lists commands",
+        {"chat", "chat MODEL [--adapter DIR]", "talk with a model; /help lists commands",
          "  --max-new N      tokens of a reply at most (default 256)\n"
          "  --temperature T  0 is greedy (default 1)\n"
          "  --seed N         (default 1)\n" COMPUTE_HELP, mla_cmd_chat},
-        {"generate", "generate MODEL [--prompt TEXT | --jsonl]",
+        {"generate", "generate MODEL [--adapter DIR] [--prompt TEXT | --jsonl]",
          "sample a reply; the prompt comes from --prompt or standard input",
          "  --jsonl          read one JSON object a line, write one a line in the same order:\n"
          "                   {\"prompt\": ...} or {\"messages\": [...]}, with id, n, max_new,\n"
@@ -60,9 +61,13 @@ const mla_command *mla_commands(size_t *n) {
         {"tasks", "tasks list | show NAME | prepare [NAME...]", "list, show and prepare tasks",
          "  --python PATH    interpreter that runs prepare.py\n"
          "  --json           list or show as JSON\n", mla_cmd_tasks},
-        {"model", "model list | fetch NAME... | info MODEL | convert IN OUT --to FORMAT",
-         "list, fetch, describe and convert models; MODEL and IN are names or paths",
-         "  --to FORMAT      hf (a folder, bf16), or GGUF as bf16, f16, q8_0 or q4_0\n"
+        {"model",
+         "model list | fetch NAME... | info MODEL | convert IN OUT --to FORMAT |\n"
+         "               merge MODEL ADAPTER OUT [--to FORMAT]",
+         "list, fetch, describe, convert and merge models; MODEL and IN are names or paths",
+         "  --to FORMAT      hf (a folder, bf16), or GGUF as bf16, f16, q8_0 or q4_0; merge writes\n"
+         "                   hf if nothing is said; ADAPTER is a LoRA adapter in PEFT's format,\n"
+         "                   which info describes too\n"
          "  --eos TOKEN      the end of a turn, such as <|im_end|> or <|endoftext|>, where the\n"
          "                   file names none or the wrong one\n"
          "  --python PATH    interpreter whose pip fetches\n"
@@ -88,7 +93,7 @@ int mla_cmd_completion(int argc, char **argv) {
            "    COMPREPLY=($(compgen -W \"--help --home --tasks --config --run --python --prompt "
            "--temperature --max-new --seed --json --quiet --check --force --to "
            "--eos --host --port --queue --kv-mb --jsonl "
-           "--compute\" -- \"$word\"))\n"
+           "--compute --adapter\" -- \"$word\"))\n"
            "  else\n    COMPREPLY=($(compgen -f -- \"$word\"))\n  fi\n}\n"
            "complete -F _mlagent mlagent\n");
     return MLA_EXIT_OK;

@@ -8,5 +8,7 @@
 
 // Prints on standard output.
 void mla_model_info_print(const mla_weights *weights, const char *path, bool as_json);
+// The same of an adapter's folder.
+MLA_MUST_USE int mla_adapter_info_print(const char *dir, bool as_json, mla_err *err);
 
 #endif

@@ -11,7 +11,7 @@
 
 enum { HOME = 256, TASKS, CONFIG, RUN, PYTHON, PROMPT, TEMPERATURE, MAX_NEW, SEED, JSON, QUIET,
        CHECK, FORCE, TO, EOS, HOST, PORT, QUEUE, KV_MB, JSONL,
-       COMPUTE };
+       COMPUTE, ADAPTER };
 
 static const struct option long_options[] = {{"help", no_argument, NULL, 'h'},
                                              {"home", required_argument, NULL, HOME},
@@ -33,6 +33,7 @@ static const struct option long_options[] = {{"help", no_argument, NULL, 'h'},
                                              {"kv-mb", required_argument, NULL, KV_MB},
                                              {"jsonl", no_argument, NULL, JSONL},
                                              {"compute", required_argument, NULL, COMPUTE},
+                                             {"adapter", required_argument, NULL, ADAPTER},
                                              {"to", required_argument, NULL, TO},
                                              {"eos", required_argument, NULL, EOS},
                                              {NULL, 0, NULL, 0}};
@@ -93,6 +94,7 @@ static int take(mla_options *out, int option) {
     case PORT: rc = read_int("--port", optarg, 0, 65535, &out->port); break;
     case QUEUE: rc = read_int("--queue", optarg, 1, 10000, &out->queue); break;
     case KV_MB: rc = read_int("--kv-mb", optarg, 1, 1 << 20, &out->kv_mb); break;
+    case ADAPTER: out->adapter = optarg; break;
     case TO: out->to = optarg; break;
     case EOS: out->eos = optarg; break;
     case TEMPERATURE:

@@ -3,6 +3,7 @@
 
 #include "base/fs.h"
 #include "base/mem.h"
+#include "model/adapter.h"
 #include "policy/internal.h"
 
 mla_policy_options mla_policy_options_default(void) {
@@ -44,6 +45,11 @@ mla_policy *mla_policy_open(const char *path, const mla_policy_options *options,
     const mla_model_options wanted = {.compute = options->compute, .trainable = options->trainable};
     if (policy->voice) policy->model = mla_model_from_weights(weights, &wanted, err);
     mla_weights_close(weights);
+    if (policy->model && options->adapter &&
+        mla_adapter_load(policy->model, options->adapter, false, err) < 0) {
+        mla_policy_free(policy);
+        return NULL;
+    }
     if (!policy->model) {
         mla_policy_free(policy);
         return NULL;

@@ -13,6 +13,7 @@ typedef struct mla_policy_options {
     mla_compute compute;
     bool trainable;
     size_t kv_bytes;          // ceiling of the KV cache
+    const char *adapter;      // a LoRA adapter's folder, laid over the weights as it is, or NULL
 } mla_policy_options;
 mla_policy_options mla_policy_options_default(void);
 
