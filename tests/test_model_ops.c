@@ -120,24 +120,29 @@ static void test_swiglu(void **state) {
 
 static void test_rope(void **state) {
     (void)state;
-    enum { DIM = 16 };
-    float x[DIM], y[DIM], c[DIM / 2], s[DIM / 2];
+    enum { DIM = 20, ROPED = 3 };
+    float x[ROPED * DIM], y[ROPED * DIM], c[DIM / 2], s[DIM / 2];
     double want[DIM];
-    fill_noise(x, DIM, 7);
+    fill_noise(x, ROPED * DIM, 7);
     for (int pos = 0; pos < 300; pos += 99) {
         for (int i = 0; i < DIM / 2; i++) {
             double angle = pos * pow(10000, -2.0 * i / DIM);
             c[i] = (float)cos(angle);
             s[i] = (float)sin(angle);
         }
-        memcpy(y, x, sizeof y);
-        mla__ops_rope(y, c, s, DIM, false);
-        mla__naive_rope(x, 10000, pos, DIM, want);
-        for (int i = 0; i < DIM; i++) close_to("rope", "any", (double)y[i], want[i], 1e-6);
-        // A rotation's gradient is the rotation back.
-        mla__ops_rope(y, c, s, DIM, true);
-        for (int i = 0; i < DIM; i++)
-            close_to("rope back", "any", (double)y[i], (double)x[i], 1e-6);
+        EACH_TABLE(k) {
+            memcpy(y, x, sizeof y);
+            k->rope(y, ROPED, DIM, c, s, 1);
+            for (int h = 0; h < ROPED; h++) {
+                mla__naive_rope(x + h * DIM, 10000, pos, DIM, want);
+                for (int i = 0; i < DIM; i++)
+                    close_to("rope", k->name, (double)y[h * DIM + i], want[i], 1e-6);
+            }
+            // A rotation's gradient is the rotation back.
+            k->rope(y, ROPED, DIM, c, s, -1);
+            for (int i = 0; i < ROPED * DIM; i++)
+                close_to("rope back", k->name, (double)y[i], (double)x[i], 1e-6);
+        }
     }
 }
 

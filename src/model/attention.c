@@ -90,12 +90,13 @@ typedef struct forward_scratch {
     float *s;                // [rows, PAGE]
     mla__bf16 *p;            // [rows, PAGE], of bf16
     float *o;                // [rows, padded]
-    float *max, *sum, *keep; // [rows]
+    float *max, *keep;       // [rows]
+    float *sum;              // [rows, LANES]
     int *seen;               // [rows]
 } forward_scratch;
 
 static size_t forward_scratch_size(const shape *s) {
-    return (size_t)s->rows * (2 * (size_t)s->padded + 2 * MLA__PAGE + 4);
+    return (size_t)s->rows * (2 * (size_t)s->padded + 2 * MLA__PAGE + 3 + MLA__LANES);
 }
 
 static forward_scratch forward_scratch_at(const shape *s, float *at) {
@@ -107,7 +108,7 @@ static forward_scratch forward_scratch_at(const shape *s, float *at) {
     f.o = (float *)(void *)f.p + rows * MLA__PAGE;
     f.max = f.o + rows * padded;
     f.sum = f.max + rows;
-    f.keep = f.sum + rows;
+    f.keep = f.sum + rows * MLA__LANES;
     f.seen = (int *)(void *)(f.keep + rows);
     return f;
 }
@@ -165,20 +166,22 @@ static void block_forward(const mla__attention *a, const shape *s, const block *
     for (int r = 0; r < rows; r++) {
         f->seen[r] = span->pos + b->first + r / s->group + 1;
         f->max[r] = MLA__NOTHING;
-        f->sum[r] = 0;
     }
+    memset(f->sum, 0, (size_t)rows * MLA__LANES * sizeof *f->sum);
     for (int page = 0; page <= last; page++) page_forward(a, s, span, b, kv_head, page, last, f);
     for (int r = 0; r < rows; r++) {
         size_t token = (size_t)(row + r / s->group);
         size_t head = (size_t)(kv_head * s->group + r % s->group);
         float *o = f->o + (size_t)r * (size_t)s->padded;
-        s->k->scale(o, 1.0f / f->sum[r], (size_t)s->dim);
+        float sum = 0;
+        for (int i = 0; i < MLA__LANES; i++) sum += f->sum[r * MLA__LANES + i];
+        s->k->scale(o, 1.0f / sum, (size_t)s->dim);
         size_t at = token * s->width + head * (size_t)s->dim;
         if (s->pairs)
             s->k->to_bf16(o, (mla__bf16 *)out + at, (size_t)s->dim);
         else
             memcpy((float *)out + at, o, (size_t)s->dim * sizeof *o);
-        if (lse) lse[token * (size_t)s->heads + head] = f->max[r] + log2f(f->sum[r]);
+        if (lse) lse[token * (size_t)s->heads + head] = f->max[r] + log2f(sum);
     }
 }
 

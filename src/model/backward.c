@@ -91,9 +91,8 @@ static void rope_back(const mla_model *m, const mla__work *w, float *dqkv, int n
     for (int i = 0; i < n; i++) {
         const mla__span *span = &w->spans[w->span_of[i]];
         size_t pos = (size_t)(span->pos + i - span->row);
-        for (int h = 0; h < c->heads + c->kv_heads; h++)
-            mla__ops_rope(dqkv + (size_t)i * stride + (size_t)(h * c->head_dim),
-                          m->cosine + pos * half, m->sine + pos * half, c->head_dim, true);
+        m->kernels->rope(dqkv + (size_t)i * stride, c->heads + c->kv_heads, c->head_dim,
+                         m->cosine + pos * half, m->sine + pos * half, -1);
     }
 }
 

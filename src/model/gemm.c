@@ -15,7 +15,10 @@
 
 #include "model/gemm_internal.h"
 
-static const int block_sizes[MLA__BLOCK_SIZES] = {256, 64, 32, MLA__ROWS, 1};
+static const int block_sizes[MLA__BLOCK_SIZES] = {1024, 256, 64, 32, MLA__ROWS, 1};
+
+// A head is as wide as its vocabulary; 1024 rows of it would be more memory than the model.
+#define LARGE_OUT 32768
 
 static dnnl_data_type_t type_of(const mla__gemm *gemm) {
     return gemm->compute == MLA_COMPUTE_BF16 ? dnnl_bf16 : dnnl_f32;
@@ -169,8 +172,9 @@ static void forward_few(const mla__gemm *gemm, const mla__packed *w, const void 
 }
 
 typedef struct probe {
-    unsigned char *x; // [256, in] compute type: seven different rows in turn
-    float *y;         // [256, out]
+    size_t most;      // rows of the largest block to try
+    unsigned char *x; // [most, in] compute type: seven different rows in turn
+    float *y;         // [most, out]
     float *want;      // [ROWS, out]: what a block of the smallest size makes of them
     mla__bf16 *half;  // [ROWS, out]: the same in bf16
 } probe;
@@ -208,8 +212,10 @@ static bool few_usable(mla__gemm *gemm, const mla__packed *w, const probe *p) {
 }
 
 static probe probe_create(const mla__gemm *gemm, const mla__packed *w) {
-    const size_t most = 256, in = (size_t)w->in, out = (size_t)w->out;
-    probe p = {.x = mla_alloc_aligned(most * in * mla__element(gemm->compute)),
+    const size_t in = (size_t)w->in, out = (size_t)w->out;
+    const size_t most = out <= LARGE_OUT ? 1024 : 256;
+    probe p = {.most = most,
+               .x = mla_alloc_aligned(most * in * mla__element(gemm->compute)),
                .y = mla_alloc_aligned(most * out * sizeof(float)),
                .want = mla_alloc_aligned(MLA__ROWS * out * sizeof(float)),
                .half = mla_alloc_aligned(MLA__ROWS * out * sizeof(mla__bf16))};
@@ -232,7 +238,8 @@ static void probe_shape(mla__gemm *gemm, const mla__packed *w, mla__probed *shap
     probe p = probe_create(gemm, w);
     forward_block(gemm, w, p.x, p.want, true, MLA__ROWS);
     for (int i = 0; i < MLA__BLOCK_SIZES; i++)
-        shape->usable[i] = block_repeats(gemm, w, &p, block_sizes[i]);
+        shape->usable[i] = (size_t)block_sizes[i] <= p.most &&
+                           block_repeats(gemm, w, &p, block_sizes[i]);
     shape->few = few_usable(gemm, w, &p);
     // Should equal rows differ within the smallest block, only single rows are left.
     if (!shape->usable[smallest]) {

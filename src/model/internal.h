@@ -80,9 +80,6 @@ void mla__ops_swiglu(const mla__kernels *k, mla_compute compute, const void *gat
 void mla__ops_swiglu_back(const mla__kernels *k, mla_compute compute, void *gate_up,
                           const float *dy /* [n, cols] */, size_t n, size_t cols);
 void mla__ops_add(const mla__kernels *k, float *y, const float *x, size_t n);
-// Rotates pairs (i, i + dim / 2) of x [dim] by the position's angles; `back` turns them back.
-void mla__ops_rope(float *x, const float *cosine, const float *sine /* [dim / 2] */, int dim,
-                   bool back);
 
 // The same in plain loops and double precision: the oracles of the tests.
 void mla__naive_norm(const float *x, const float *w, double eps, size_t n, double *y);

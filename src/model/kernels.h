@@ -59,6 +59,7 @@ typedef struct mla__finish_s8 {
 } mla__finish_s8;
 
 #define MLA__LOG2E 1.44269504f // attention takes powers of two: exp(x) = 2^(x log2 e)
+#define MLA__LANES 16          // of the widest vector
 #define MLA__NOTHING (-1e30f)  // below any score: the running maximum before the first page
 
 // One page of scores in a running softmax.
@@ -69,8 +70,9 @@ typedef struct mla__softmax {
     int first;       // the sequence's key that is the page's first
     int rows;
     float scale;
-    float *max;        // [rows] running, of score * scale * log2 e
-    float *sum, *keep; // [rows] running; keep = factor for what was summed before
+    float *max;  // [rows] running, of score * scale * log2 e
+    float *keep; // [rows] factor for what was summed before
+    float *sum;  // [rows, LANES] running, in parts
 } mla__softmax;
 
 // One page of probabilities and their gradients, transposed: a row is a key, a column a query.
@@ -116,6 +118,8 @@ typedef struct mla__kernels {
     // gate, up and y in bf16 if `half`; back: their gradients take the place of gate and up.
     void (*swiglu)(const void *gate, const void *up, size_t n, void *y, bool half);
     void (*swiglu_back)(void *gate, void *up, const float *dy, size_t n, bool half);
+    // Rotates x [heads, dim] by angles of these cosines and sines [dim / 2], or back: sign -1.
+    void (*rope)(float *x, int heads, int dim, const float *cosine, const float *sine, float sign);
     // x [n] logits; over softmax(x * inv_t): log of the sum of exponentials and mean of x * inv_t.
     void (*lse)(const float *x, size_t n, float inv_t, float *lse, float *mean);
     // x [n]: logits in; out the gradient of a * (log p of the target, the target's own 1 apart)

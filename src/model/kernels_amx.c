@@ -18,6 +18,8 @@
 #define VMAX(a, b) ((vf)_mm512_max_ps((__m512)(a), (__m512)(b)))
 #define VMIN(a, b) ((vf)_mm512_min_ps((__m512)(a), (__m512)(b)))
 #define VSQRT(a) ((vf)_mm512_sqrt_ps((__m512)(a)))
+#define MAX_OF(a) _mm512_reduce_max_ps((__m512)(a))
+#define RECIPROCAL_14(a) ((vf)_mm512_rcp14_ps((__m512)(a)))
 #define VROUND(a) ((vf)_mm512_roundscale_ps((__m512)(a), 8))
 #define VSCALEF(a, b) ((vf)_mm512_scalef_ps((__m512)(a), (__m512)(b)))
 #define HALVES(a) ((vh)_mm512_cvtneps_pbh((__m512)(a)))

@@ -3,8 +3,8 @@
 //   KERNEL (a target attribute), VW, MADD(a, b, c) = a * b + c, VMAX, VMIN, VSQRT, TABLE and
 //   TABLE_NAME, ROWS_MAX, NV_WIDE, NV_NARROW (the block of registers of the tile product), and,
 //   where the instruction set has them, PAIR_MADD (products of two bf16), DOT4 with S8_BIAS
-//   (products of four bytes), VROUND and VSCALEF (to the nearest integer; a * 2^b), HALVES (floats
-//   to bf16) and TILE_BF16 (a tile product of its own).
+//   (products of four bytes), VROUND and VSCALEF (to the nearest integer; a * 2^b), MAX_OF (a
+//   vector's largest), RECIPROCAL_14, HALVES (floats to bf16), TILE_BF16 (a tile product of its own).
 // A vector's tail goes through the same vector code on a zero-padded copy, so that a result does
 // not depend on where in a row an element stands. Sums are taken in a fixed order.
 #include <math.h>
@@ -58,6 +58,8 @@ KI float sum_of(vf v) {
     return t[0];
 }
 
+#ifndef MAX_OF
+#define MAX_OF(v) max_of(v)
 KI float max_of(vf v) {
     float t[VW], m;
     store(t, v);
@@ -65,6 +67,7 @@ KI float max_of(vf v) {
     for (int i = 1; i < VW; i++) m = t[i] > m ? t[i] : m;
     return m;
 }
+#endif
 
 // e^x to about one unit in the last place, by 2^n times a polynomial (Cody and Waite's reduction);
 // results below 2^-126 come out as about 1.2e-38.
@@ -307,10 +310,20 @@ KERNEL static void norm_back(const float *x, const float *w, float eps, const fl
     }
 }
 
+#ifdef RECIPROCAL_14 // to 14 bits; a step of Newton's method makes them 28
+KI vf reciprocal(vf x) {
+    vf y = RECIPROCAL_14(x);
+    return y * (2.0f - x * y);
+}
+#define RECIPROCAL(x) reciprocal(x)
+#else
+#define RECIPROCAL(x) (1.0f / (x))
+#endif
+
 KI void swiglu_any(const void *gate, const void *up, size_t n, void *y, bool half) {
     for (size_t i = 0; i < n; i += VW) {
         vf g = get(gate, i, n - i, half);
-        put(y, i, g / (1.0f + exp_of(-g)) * get(up, i, n - i, half), n - i, half);
+        put(y, i, g * RECIPROCAL(1.0f + exp_of(-g)) * get(up, i, n - i, half), n - i, half);
     }
 }
 
@@ -324,7 +337,7 @@ KERNEL static void swiglu(const void *gate, const void *up, size_t n, void *y, b
 KI void swiglu_back_any(void *gate, void *up, const float *dy, size_t n, bool half) {
     for (size_t i = 0; i < n; i += VW) {
         vf g = get(gate, i, n - i, half), u = get(up, i, n - i, half), d = load_n(dy + i, n - i);
-        vf s = 1.0f / (1.0f + exp_of(-g));
+        vf s = RECIPROCAL(1.0f + exp_of(-g));
         put(up, i, d * g * s, n - i, half);
         put(gate, i, d * u * s * (1.0f + g * (1.0f - s)), n - i, half);
     }
@@ -337,11 +350,25 @@ KERNEL static void swiglu_back(void *gate, void *up, const float *dy, size_t n, 
         swiglu_back_any(gate, up, dy, n, false);
 }
 
+// The two halves of each of `heads` heads of `dim` are the parts of dim / 2 complex numbers.
+KERNEL static void rope(float *x, int heads, int dim, const float *cosine, const float *sine,
+                        float sign) {
+    const size_t half = (size_t)dim / 2;
+    for (float *end = x + (size_t)(heads * dim); x < end; x += dim)
+        for (size_t i = 0; i < half; i += VW) {
+            const size_t left = half - i;
+            vf a = load_n(x + i, left), b = load_n(x + half + i, left);
+            vf c = load_n(cosine + i, left), s = load_n(sine + i, left) * sign;
+            store_n(x + i, a * c - b * s, left);
+            store_n(x + half + i, b * c + a * s, left);
+        }
+}
+
 KERNEL static void lse(const float *x, size_t n, float inv_t, float *out, float *mean) {
     vf top = splat(-INFINITY), sum = splat(0), dotted = splat(0);
     size_t whole = n / VW * VW;
     for (size_t i = 0; i < whole; i += VW) top = VMAX(top, load(x + i));
-    float m = max_of(top);
+    float m = MAX_OF(top);
     for (size_t i = whole; i < n; i++) m = x[i] > m ? x[i] : m;
     for (size_t i = 0; i < whole; i += VW) {
         vf z = (load(x + i) - m) * inv_t, e = exp_of(z);
@@ -383,34 +410,34 @@ KI float softmax_top(const mla__softmax *a, int row) {
         s[i] = HIDDEN;
     vf top = load(s);
     for (int i = VW; i < MLA__PAGE; i += VW) top = VMAX(top, load(s + i));
-    return max_of(top) * (a->scale * MLA__LOG2E);
+    return MAX_OF(top) * (a->scale * MLA__LOG2E);
 }
 
-KI float softmax_row(const mla__softmax *a, int row, float top, bool half) {
+KI void softmax_row(const mla__softmax *a, int row, float top, float keep, bool half) {
     const size_t at = (size_t)row * MLA__PAGE;
     const vf by = splat(a->scale * MLA__LOG2E), from = splat(-top);
-    vf sum = splat(0);
+    float *sum_at = a->sum + (size_t)row * MLA__LANES;
+    vf sum = load(sum_at) * keep;
 #pragma GCC unroll 16
     for (size_t i = 0; i < MLA__PAGE; i += VW) {
         vf e = exp2_of(MADD(load(a->s + at + i), by, from));
         sum += e;
         put(half ? (void *)a->half : (void *)a->s, at + i, e, VW, half);
     }
-    return sum_of(sum);
+    store(sum_at, sum);
 }
 
 // As many rows at a time as a vector holds, so that what is one number a row fills one, too.
 KI void softmax_rows(const mla__softmax *a, int row, int n, bool half) {
-    float top[VW] = {0}, sum[VW] = {0};
+    float top[VW] = {0}, keep[VW];
     for (int r = 0; r < n; r++) top[r] = softmax_top(a, row + r);
     const size_t count = (size_t)n;
     vf old = load_n(a->max + row, count), now = VMAX(load(top), old);
-    vf keep = exp2_of(old - now);
+    store(keep, exp2_of(old - now));
     store(top, now);
-    for (int r = 0; r < n; r++) sum[r] = softmax_row(a, row + r, top[r], half);
-    store_n(a->keep + row, keep, count);
-    store_n(a->sum + row, MADD(load_n(a->sum + row, count), keep, load(sum)), count);
     store_n(a->max + row, now, count);
+    memcpy(a->keep + row, keep, count * sizeof *keep);
+    for (int r = 0; r < n; r++) softmax_row(a, row + r, top[r], keep[r], half);
 }
 
 KERNEL static void softmax(const mla__softmax *a) {
@@ -504,6 +531,7 @@ const mla__kernels TABLE = {
     .norm_back = norm_back,
     .swiglu = swiglu,
     .swiglu_back = swiglu_back,
+    .rope = rope,
     .lse = lse,
     .lse_back = lse_back,
     .adam = adam,

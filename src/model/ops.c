@@ -88,16 +88,6 @@ void mla__naive_swiglu(const float *gate, const float *up, size_t n, double *y) 
 
 // ---- RoPE ------------------------------------------------------------------------------------
 
-void mla__ops_rope(float *x, const float *cosine, const float *sine, int dim, bool back) {
-    const int half = dim / 2;
-    const float sign = back ? -1.0f : 1.0f;
-    for (int i = 0; i < half; i++) {
-        float a = x[i], b = x[i + half], s = sign * sine[i];
-        x[i] = a * cosine[i] - b * s;
-        x[i + half] = b * cosine[i] + a * s;
-    }
-}
-
 void mla__naive_rope(const float *x, double theta, int position, int dim, double *y) {
     for (int i = 0; i < dim / 2; i++) {
         double angle = position * pow(theta, -2.0 * i / dim);

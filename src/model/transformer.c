@@ -97,8 +97,7 @@ static void place_row(const mla_model *m, const mla_kv *kv, const mla__span *spa
     const float *cosine = m->cosine + (size_t)pos * (size_t)half;
     const float *sine = m->sine + (size_t)pos * (size_t)half;
     if (l->qkv_bias.data) m->kernels->add(qkv, l->qkv_bias.data, (size_t)l->qkv.out);
-    for (int h = 0; h < c->heads + c->kv_heads; h++)
-        mla__ops_rope(qkv + h * c->head_dim, cosine, sine, c->head_dim, false);
+    m->kernels->rope(qkv, c->heads + c->kv_heads, c->head_dim, cosine, sine, 1);
     const size_t width = (size_t)(c->heads * c->head_dim);
     if (mla__is_half(m->options.compute))
         m->kernels->to_bf16(qkv, (mla__bf16 *)q + (size_t)row * width, width);
