@@ -76,6 +76,7 @@ FUZZ_action    := env/action env/action_input env/edit env/files record/action
 FUZZ_csv       := task/*
 FUZZ_task      := task/*
 FUZZ_gguf      := model/weights model/gguf model/quant model/safetensors model/huggingface model/hf_vocab
+FUZZ_adapter   := model/adapter_file $(FUZZ_gguf)
 FUZZ_tokenizer := policy/tokenizer policy/bpe policy/pretok policy/normalize policy/tokenizer_json \
                   policy/unicode_table $(FUZZ_gguf)
 FUZZ_http      := serve/request $(FUZZ_tokenizer)

@@ -43,7 +43,8 @@ static void the_config_is_what_peft_reads(void **state) {
     char *line = mla_json_line(json);
     assert_string_equal(
         line,
-        "{\"peft_type\":\"LORA\",\"task_type\":\"CAUSAL_LM\",\"base_model_name_or_path\":\"a/base\","
+        "{\"peft_type\":\"LORA\",\"task_type\":\"CAUSAL_LM\",\"base_model_name_or_path\":"
+        "\"a/base\","
         "\"r\":3,\"lora_alpha\":5,\"lora_dropout\":0.050000000000000003,\"use_rslora\":true,"
         "\"target_modules\":[\"k_proj\",\"down_proj\"],\"bias\":\"none\",\"fan_in_fan_out\":false,"
         "\"inference_mode\":true,\"init_lora_weights\":true,\"modules_to_save\":null,"
