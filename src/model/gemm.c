@@ -193,8 +193,8 @@ static bool block_repeats(mla__gemm *gemm, const mla__packed *w, const probe *p,
 static bool few_repeats(mla__gemm *gemm, const mla__packed *w, const probe *p) {
     const size_t out = (size_t)w->out, row = (size_t)w->in * sizeof(mla__bf16);
     mla__bf16 *half = (mla__bf16 *)(void *)p->y;
-    for (int n = 1; n <= MLA__FEW; n++)
-        for (int at = 0; at + n <= 7; at += n) {
+    for (int n = 1; n <= gemm->kernels->few_rows; n++)
+        for (int at = 0; at + n <= MLA__ROWS; at += n) {
             forward_few(gemm, w, p->x + (size_t)at * row, p->y, true, n);
             if (memcmp(p->y, p->want + (size_t)at * out, (size_t)n * out * sizeof *p->y))
                 return false;
@@ -398,7 +398,7 @@ void mla__gemm_forward(mla__gemm *gemm, const mla__packed *w, const void *x, voi
         const void *from = (const char *)x + at * x_row;
         void *to = (char *)y + at * y_row;
         const size_t left = n - at;
-        if (shape->few && left <= MLA__FEW) {
+        if (shape->few && left <= (size_t)gemm->kernels->few_rows) {
             forward_few(gemm, w, from, to, y_f32, (int)left);
             return;
         }

@@ -8,7 +8,6 @@
 #include "base/mem.h"
 #include "model/internal.h"
 
-#define MLA__FEW 4          // rows at most for the products that stream the weights once
 #define MLA__BLOCK_SIZES 6  // of rows, for oneDNN
 #define MLA__PAIR_CHUNK 32  // elements of a panel that oneDNN keeps together; pairs along k
 

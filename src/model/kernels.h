@@ -24,6 +24,7 @@ typedef struct mla__tile {
     bool add;
 } mla__tile;
 
+#define MLA__FEW 16         // rows at most that are few
 #define MLA__PANEL 64      // output channels whose int8 weights lie together
 #define MLA__LONGEST 65536 // elements of a row of activations in whole numbers
 #define MLA__WIDE 8        // of them at most, those that are too large for bytes
@@ -98,6 +99,7 @@ typedef struct mla__kernels {
     const char *name;
     void (*tile_f32)(const mla__tile *t);
     void (*tile_bf16)(const mla__tile *t);
+    int few_rows; // <= MLA__FEW: of so many tile_bf16 makes quicker work than a block of 16
     void (*tile_s8)(const mla__tile_s8 *t);
     void (*finish_s8)(const mla__finish_s8 *f);
     // x [n], n <= MLA__LONGEST, to a [n] within -127 .. 127, plus the bias, and to `row`.

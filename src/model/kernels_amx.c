@@ -32,6 +32,7 @@
 #define TABLE mla__kernels_amx
 #define TABLE_NAME "amx"
 #define TILE_BF16 tile_amx
+#define FEW_ROWS MLA__FEW
 
 static void tile_amx(const mla__tile *t);
 #include "model/kernels_body.h"
@@ -94,7 +95,8 @@ KERNEL static INLINED void block_product(const amx_block *t, const bool two_rows
 }
 
 // All columns of rows [row, row + upper + lower).
-KERNEL static INLINED void rows_product(const mla__tile *t, int row, int upper, const bool two_rows) {
+KERNEL static INLINED void rows_product(const mla__tile *t, int row, int upper,
+                                          const bool two_rows) {
     amx_block at = {.lda = (size_t)t->lda * 4, .ldb = (size_t)t->ldb * 4,
                     .ldc = (size_t)t->ldc * 4, .k = t->k, .lanes = t->k % 16 ? 8 : 16,
                     .add = t->add || t->scale};

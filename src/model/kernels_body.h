@@ -192,6 +192,7 @@ KERNEL static void tile_f32(const mla__tile *t) {
 
 #ifndef TILE_BF16
 #define TILE_BF16 tile_bf16
+#define FEW_ROWS 4
 KERNEL static void tile_bf16(const mla__tile *t) {
     tile_any(t, true);
 }
@@ -515,6 +516,7 @@ const mla__kernels TABLE = {
     .name = TABLE_NAME,
     .tile_f32 = tile_f32,
     .tile_bf16 = TILE_BF16,
+    .few_rows = FEW_ROWS,
     .tile_s8 = tile_s8,
     .s8_bias = S8_BIAS,
     .finish_s8 = finish_s8,
