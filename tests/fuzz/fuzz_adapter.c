@@ -1,7 +1,6 @@
-// Fuzzes adapter folders: any bytes as their configuration beside good tensors, and as tensors beside
-// a good configuration. They open or leave one line that says why not; what opens and fits a small
-// model can be read, whole or as a part of the model's weights. libFuzzer, by `make fuzz`.
-#include <stdio.h>
+// Fuzzes adapter folders: any bytes as their configuration beside good tensors, and as tensors
+// beside a good configuration. They open or leave one line that says why not; what opens and fits a
+// small model can be read. libFuzzer, by `make fuzz`.
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
