@@ -1,6 +1,7 @@
 // Fuzzes adapter folders: any bytes as their configuration beside good tensors, and as tensors
 // beside a good configuration. They open or leave one line that says why not; what opens and fits a
 // small model can be read. libFuzzer, by `make fuzz`.
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
