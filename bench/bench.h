@@ -1,6 +1,6 @@
-// What the benchmarks share: the format of a figure's line, the machine's limits, the default model
-// and the call of a peer. A figure is name, value, unit, share of the limit, ratio to the peer,
-// separated by tabs; "-" where there is none.
+// What the benchmarks share: the format of a figure's line, the machine's limit of arithmetic and
+// the default model; the limit of memory is in bandwidth.h, peers are in peer.h. A figure is name,
+// value, unit, share of the limit, ratio to the peer, separated by tabs; "-" where there is none.
 #ifndef MLA_BENCH_BENCH_H
 #define MLA_BENCH_BENCH_H
 
@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "base/proc.h"
 #include "model/model.h"
+#include "peer.h"
 
 // As the program itself does: threads that wait soon sleep, so that a neighbour on the same cores
 // does not turn every barrier into a scheduler's time slice.
@@ -91,27 +92,6 @@ static inline double bench_gemm_limit(dnnl_data_type_t type) {
     return 2.0 * M * K * N / best * 1e-9;
 }
 
-// GB/s of reading memory that no cache holds, by all threads.
-static inline double bench_bandwidth_limit(void) {
-    const size_t n = (size_t)1 << 26;
-    const uint64_t *data = mla_alloc_aligned(n * sizeof *data);
-    double best = 1e9;
-    uint64_t sum = 0;
-    for (int i = 0; i < 8; i++) {
-        double began = mla_clock();
-#pragma omp parallel for reduction(+ : sum) schedule(static)
-        for (size_t k = 0; k < n; k += 8) {
-            uint64_t a = data[k] + data[k + 1], b = data[k + 2] + data[k + 3];
-            sum += a + b + data[k + 4] + data[k + 5] + data[k + 6] + data[k + 7];
-        }
-        double took = mla_clock() - began;
-        if (took < best) best = took;
-    }
-    MLA_ASSERT(sum == 0);
-    free((void *)(uintptr_t)data);
-    return (double)(n * sizeof *data) / best * 1e-9;
-}
-
 static inline char *bench_model_file(const char *name) {
     char *file = mla_format("models/%s.gguf", name);
     char *home = mla_home(), *path = mla_fs_join(home, file);
@@ -149,33 +129,7 @@ static inline mla_model *bench_model(mla_compute compute, bool trainable) {
     return model;
 }
 
-// The figure that `script` prints for `what` and the model in the file `model`, or 0 where no peer
-// is named by PEERS or it fails.
-static inline double bench_peer_on(const char *script, const char *what, const char *model) {
-    const char *venv = getenv("PEERS");
-    if (!venv || !*venv) return 0;
-    char *python = mla_format("%s/bin/python", venv);
-    char *file = mla_format("bench/peers/%s", script);
-    char *argv[] = {python, file, (char *)(uintptr_t)what, (char *)(uintptr_t)model, NULL};
-    mla_buf output;
-    mla_proc_result result;
-    mla_err err;
-    double value = 0;
-    mla_buf_init(&output, 1 << 20);
-    int rc = mla_proc_run(argv, NULL, NULL, 600, &output, &result, &err);
-    const char *line = strstr(mla_buf_text(&output), "figure ");
-    if (rc == 0 && result.exit_code == 0 && line)
-        value = strtod(line + strlen("figure "), NULL);
-    else
-        fprintf(stderr, "bench: the peer gave no figure for %s: %s\n", what,
-                rc ? err.text : mla_buf_text(&output));
-    mla_buf_clear(&output);
-    free(python);
-    free(file);
-    return value;
-}
-
-// The same on the default model.
+// The figure of a peer on the default model, as bench_peer_on.
 static inline double bench_peer(const char *script, const char *what) {
     char *model = bench_model_path();
     double value = bench_peer_on(script, what, model);

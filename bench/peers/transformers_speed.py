@@ -1,8 +1,9 @@
 """Speeds of PyTorch and transformers in bf16 on the CPU, for the ratios of the benchmarks.
 
-usage: transformers_speed.py prefill|group|sft|sft_memory FILE.gguf
+usage: transformers_speed.py prefill|decode|decode32|group|sft|sft_memory FILE.gguf
 Where the file is absent, weights are random and of Qwen2.5-Coder-0.5B's shape: as fast.
-Prints `figure X`: tokens a second, seconds (group), or peak MB (sft_memory).
+Prints `figure X`: tokens a second, seconds (group), or peak MB (sft_memory). decode: one sequence at
+a context of 2048; decode32: 32 together, each after a 1024-token prompt of its own.
 """
 import os
 import resource
@@ -13,6 +14,7 @@ import torch
 from transformers import AutoModelForCausalLM, Qwen2Config
 
 PROMPT, GROUP, NEW = 1024, 8, 64
+CONTEXT, STEPS, MANY, MANY_STEPS = 2048, 24, 32, 16
 
 
 def timed(work, repeats):
@@ -28,6 +30,29 @@ def prefill(model):
     ids = torch.randint(100, 40000, (1, PROMPT))
     with torch.inference_mode():
         return PROMPT / timed(lambda: model(ids, logits_to_keep=1), 4)
+
+
+# Tokens a second after prompts of `length` tokens, each time from where the last ended.
+def decode_many(model, sequences, length, steps, repeats=3):
+    ids = torch.randint(100, 40000, (sequences, length))
+    with torch.inference_mode():
+        read = model(ids, logits_to_keep=1, use_cache=True)
+        cache, last = read.past_key_values, read.logits[:, -1:].argmax(-1)
+
+        def work():
+            nonlocal last
+            for _ in range(steps):
+                last = model(last, past_key_values=cache, use_cache=True).logits.argmax(-1)
+
+        return sequences * steps / timed(work, repeats)
+
+
+def decode(model):
+    return decode_many(model, 1, CONTEXT - STEPS * 3 // 2, STEPS)
+
+
+def decode32(model):
+    return decode_many(model, MANY, PROMPT, MANY_STEPS)
 
 
 def group(model):
@@ -69,7 +94,8 @@ def main():
     what, path = sys.argv[1:]
     torch.set_num_threads(os.cpu_count())
     model = load(path)
-    work = {'prefill': prefill, 'group': group, 'sft': sft, 'sft_memory': sft_memory}[what]
+    work = {'prefill': prefill, 'decode': decode, 'decode32': decode32, 'group': group, 'sft': sft,
+            'sft_memory': sft_memory}[what]
     print('figure', work(model.eval()))
 
 
