@@ -328,7 +328,7 @@ static void test_near_fp32(void **state) {
     for (size_t i = 0; i < MLA_COUNT(configs); i++) {
         mla_model *m = random_model(configs[i], MLA_COMPUTE_F32);
         mla_model *int8 = random_model(configs[i], MLA_COMPUTE_INT8);
-        mla_model *copy = mla_model_freeze(int8);
+        mla_model *copy = mla_model_freeze(int8, MLA_COMPUTE_INT8);
         next_logprobs(m, ids, ALL, want);
         next_logprobs(int8, ids, ALL, got);
         next_logprobs(copy, ids, ALL, frozen);
@@ -339,6 +339,28 @@ static void test_near_fp32(void **state) {
         mla_model_free(int8);
         mla_model_free(m);
     }
+}
+
+// The weights of a model as they stand, rounded: what loading them in int8 gives.
+static void test_frozen_from_training(void **state) {
+    (void)state;
+    int32_t ids[ALL];
+    float got[ALL], want[ALL];
+    fill_ids(ids, ALL);
+    for (size_t i = 0; i < MLA_COUNT(configs); i++)
+        for (int trainable = 0; trainable <= 1; trainable++) {
+            const mla_model_options options = {.compute = MLA_COMPUTE_F32, .trainable = trainable,
+                                               .adaptable = !trainable};
+            mla_model *m = mla_model_random(configs[i], &options, 3);
+            mla_model *int8 = random_model(configs[i], MLA_COMPUTE_INT8);
+            mla_model *copy = mla_model_freeze(m, MLA_COMPUTE_INT8);
+            next_logprobs(int8, ids, ALL, want);
+            next_logprobs(copy, ids, ALL, got);
+            assert_memory_equal(got, want, (ALL - 1) * sizeof *got);
+            mla_model_free(copy);
+            mla_model_free(int8);
+            mla_model_free(m);
+        }
 }
 
 static void test_training_is_refused(void **state) {
@@ -419,6 +441,7 @@ int main(void) {
         cmocka_unit_test(test_few_rows_are_many),
         cmocka_unit_test(test_company),
         cmocka_unit_test(test_near_fp32),
+        cmocka_unit_test(test_frozen_from_training),
         cmocka_unit_test(test_training_is_refused),
         cmocka_unit_test(test_default_model),
     };

@@ -515,7 +515,7 @@ static void a_frozen_copy_speaks_alike(void **state) {
     (void)state;
     const mla_adapter_options o = {.rank = 4, .alpha = 8, .targets = MLA_TARGETS_ALL};
     mla_model *m = stacked_model(&qwen2_tied, mla_compute_best(), &o);
-    mla_model *copy = mla_model_freeze(m);
+    mla_model *copy = mla_model_freeze(m, m->options.compute);
     int32_t ids[TOKENS];
     float want[TOKENS], got[TOKENS];
     fill_ids(ids, TOKENS);

@@ -342,7 +342,7 @@ static void test_bf16_near_f32(void **state) {
 static void test_freeze(void **state) {
     (void)state;
     mla_model *m = formula_model(&qwen2_untied, mla_compute_best());
-    mla_model *frozen = mla_model_freeze(m);
+    mla_model *frozen = mla_model_freeze(m, m->options.compute);
     assert_int_equal(mla_model_params(frozen), 0);
     int32_t ids[TOKENS];
     fill_ids(ids, TOKENS);

@@ -57,7 +57,7 @@ static void whitening_gives_mean_0_and_deviation_1(void **state) {
 enum { N = 64 };
 
 typedef struct {
-    float logprob[N], old[N], ref[N], entropy[N], advantage[N];
+    float logprob[N], old[N], ref[N], entropy[N], advantage[N], correction[N];
 } arrays;
 
 static arrays make_arrays(uint64_t seed) {
@@ -70,6 +70,7 @@ static arrays make_arrays(uint64_t seed) {
         a.ref[i] = a.logprob[i] + (float)(0.3 * mla_rng_normal(&rng));
         a.entropy[i] = (float)mla_rng_uniform(&rng);
         a.advantage[i] = (float)mla_rng_normal(&rng);
+        a.correction[i] = (float)(0.5 + mla_rng_uniform(&rng));
     }
     return a;
 }
@@ -79,7 +80,8 @@ static const mla_ppo_options options = {
 
 static double loss_of(const arrays *a, mla_ppo_stats *stats) {
     float d_logprob[N], d_entropy[N];
-    const mla_ppo_tokens t = {a->logprob, a->old, a->ref, a->entropy, a->advantage, N};
+    const mla_ppo_tokens t = {a->logprob, a->old, a->ref, a->entropy, a->advantage, a->correction,
+                              N};
     *stats = (mla_ppo_stats){0};
     mla_ppo_loss(&options, &t, 1.0 / N, d_logprob, d_entropy, stats);
     return (stats->policy_loss + options.kl_coef * stats->kl -
@@ -97,7 +99,7 @@ static void loss_is_its_formula(void **state) {
         double bounded = rho < 0.8 ? 0.8 : rho > 1.28 ? 1.28 : rho;
         double d = (double)a.ref[i] - a.logprob[i];
         expected +=
-            (-fmin(rho * A, bounded * A) + 0.05 * (exp(d) - d - 1) - 0.01 * a.entropy[i]) / N;
+            (-(double)a.correction[i] * fmin(rho * A, bounded * A) + 0.05 * (exp(d) - d - 1) - 0.01 * a.entropy[i]) / N;
         clipped += (A > 0 && rho > 1.28) || (A < 0 && rho < 0.8);
     }
     assert_float_equal(loss_of(&a, &stats), expected, 1e-9);
@@ -111,7 +113,7 @@ static void gradients_are_finite_differences(void **state) {
     arrays a = make_arrays(11);
     float d_logprob[N], d_entropy[N];
     mla_ppo_stats stats = {0};
-    const mla_ppo_tokens t = {a.logprob, a.old, a.ref, a.entropy, a.advantage, N};
+    const mla_ppo_tokens t = {a.logprob, a.old, a.ref, a.entropy, a.advantage, a.correction, N};
     mla_ppo_loss(&options, &t, 1.0 / N, d_logprob, d_entropy, &stats);
     const float h = 1e-3f;
     for (int i = 0; i < N; i++) {
@@ -133,7 +135,7 @@ static void on_policy_the_ratio_is_1_and_the_gradient_is_minus_the_advantage(voi
     const mla_ppo_options plain = {.clip_low = 0.2, .clip_high = 0.2};
     float d_logprob[N], d_entropy[N];
     mla_ppo_stats stats = {0};
-    const mla_ppo_tokens t = {a.logprob, a.logprob, a.logprob, a.entropy, a.advantage, N};
+    const mla_ppo_tokens t = {a.logprob, a.logprob, a.logprob, a.entropy, a.advantage, NULL, N};
     mla_ppo_loss(&plain, &t, 1, d_logprob, d_entropy, &stats);
     for (int i = 0; i < N; i++) assert_float_equal(d_logprob[i], -a.advantage[i], 1e-6);
     assert_float_equal(stats.ratio_max, 1, 0);

@@ -103,10 +103,11 @@ static int prepare(world *w, mla_err *err) {
     return rc;
 }
 
-static int learn(world *w, mla_err *err) {
+static int learn_by(world *w, int sample_int8, mla_err *err) {
     char *start = at("expert/sft/model"), *expert = at("expert/expert/steps.jsonl");
     mla_rl_options o = mla_rl_options_default();
     o.iterations = ITERATIONS, o.states = 2, o.samples = 4, o.max_new = 32, o.lr = 1e-3;
+    o.sample_int8 = sample_int8;
     o.critic_warmup = 1, o.compute = MLA_COMPUTE_F32, o.checkpoint_every = 100;
     mla_steps steps = {0};
     int rc = mla_store_read(expert, &steps, err);
@@ -117,6 +118,14 @@ static int learn(world *w, mla_err *err) {
     }
     free(start), free(expert);
     return rc;
+}
+
+static int learn(world *w, mla_err *err) {
+    return learn_by(w, 0, err);
+}
+
+static int learn_in_int8(world *w, mla_err *err) {
+    return learn_by(w, 1, err);
 }
 
 // Sends SIGTERM once an iteration is in the metrics.
@@ -157,7 +166,7 @@ static int in_child(const char *run, int (*work)(world *, mla_err *), bool stop)
 
 typedef struct {
     int iterations;
-    double reward[ITERATIONS], kl[ITERATIONS], grad_norm[ITERATIONS], gap_max;
+    double reward[ITERATIONS], kl[ITERATIONS], grad_norm[ITERATIONS], gap_max, correction[ITERATIONS];
 } curve;
 
 static int read_line(void *ctx, json_t *line, mla_err *err) {
@@ -169,6 +178,7 @@ static int read_line(void *ctx, json_t *line, mla_err *err) {
     c->reward[i] = mla_json_get_number(line, "reward_mean", NAN);
     c->kl[i] = mla_json_get_number(line, "kl", NAN);
     c->grad_norm[i] = mla_json_get_number(line, "grad_norm", NAN);
+    c->correction[i] = mla_json_get_number(line, "correction_mean", NAN);
     c->gap_max = fmax(c->gap_max, mla_json_get_number(line, "logprob_gap_max", NAN));
     return 0;
 }
@@ -252,6 +262,22 @@ static void a_resumed_run_ends_with_the_same_bits(void **state) {
     free(model), free(kept);
 }
 
+// Sampled in int8, the tokens' log-probabilities are others than training's, and weigh accordingly;
+// in the numbers of training nothing is corrected.
+static void samples_in_int8_are_corrected(void **state) {
+    (void)state;
+    assert_int_equal(in_child("int8", learn_in_int8, false), 1);
+    curve exact = read_curve("whole/rl/metrics.jsonl"), c = read_curve("int8/rl/metrics.jsonl");
+    assert_int_equal(c.iterations, ITERATIONS);
+    assert_true(c.gap_max > 1e-3);
+    for (int i = 0; i < ITERATIONS; i++) {
+        assert_float_equal(exact.correction[i], 1, 0);
+        assert_true(c.correction[i] != 1 && c.correction[i] > 0.5 && c.correction[i] <= 2);
+    }
+    // On policy after the correction: nothing is clipped before the first update, KL is 0.
+    assert_float_equal(c.kl[0], 0, 0);
+}
+
 static int set_up(void **state) {
     (void)state;
     fixture_begin(&place);
@@ -269,6 +295,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_policy_moves_by_what_it_earned),
         cmocka_unit_test(a_resumed_run_ends_with_the_same_bits),
+        cmocka_unit_test(samples_in_int8_are_corrected),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -51,7 +51,9 @@
     X(INT, critic_epochs, critic_epochs, 1, 10000)            \
     X(INT, critic_warmup, critic_warmup, 0, 10000)            \
     X(INT, max_steps, max_steps, 1, 1000)                     \
-    X(INT, checkpoint_every, checkpoint_every, 1, 1000000)
+    X(INT, checkpoint_every, checkpoint_every, 1, 1000000)    \
+    X(INT, sample_int8, sample_int8, 0, 1)                    \
+    X(REAL, sampling_cap, sampling_cap, 1, 1000)
 #define EVAL_FIELDS(X)                                        \
     X(INT, trajectories, trajectories, 1, 10000)              \
     X(INT, max_steps, max_steps, 1, 1000)                     \

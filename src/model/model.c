@@ -386,8 +386,43 @@ static void copy_linear(mla_model *to, mla__linear *t, const mla__linear *f, boo
     memcpy(t->plain, f->plain, plain_bytes(to, f));
 }
 
-mla_model *mla_model_freeze(const mla_model *model) {
-    mla_model_options options = {.compute = model->options.compute, .trainable = false};
+// The values of a linear of `from`, rounded anew for `to`.
+static void round_linear(mla_model *to, mla__linear *t, const mla_model *from,
+                         const mla__linear *f) {
+    const size_t bytes = (size_t)f->out * (size_t)f->in * sizeof(float);
+    float *w = mla_alloc_aligned(bytes);
+    if (f->master)
+        memcpy(w, f->master, bytes);
+    else
+        MLA_ASSERT(mla__linear_get(from, f, w) == 0);
+    if (t == &to->embed)
+        set_embed(to, w);
+    else
+        mla__linear_set(to, t, w);
+    free(w);
+}
+
+static void freeze_linear(mla_model *to, mla__linear *t, const mla_model *from,
+                          const mla__linear *f) {
+    if (to->options.compute != from->options.compute)
+        round_linear(to, t, from, f);
+    else
+        copy_linear(to, t, f, t == &to->embed);
+}
+
+static void freeze_head(mla_model *m, const mla_model *from) {
+    if (!m->config.tied) {
+        freeze_linear(m, &m->head, from, &from->head);
+        return;
+    }
+    if (rows_are_packed(m)) drop_plain(&m->embed);
+    m->head = m->embed;
+    m->head.owns_plain = false;
+}
+
+mla_model *mla_model_freeze(const mla_model *model, mla_compute compute) {
+    MLA_ASSERT(compute == model->options.compute || compute == MLA_COMPUTE_INT8);
+    const mla_model_options options = {.compute = compute, .trainable = false};
     mla_model *m = create(&model->config, &options, NULL);
     MLA_ASSERT(m);
     m->eos = model->eos;
@@ -395,22 +430,16 @@ mla_model *mla_model_freeze(const mla_model *model) {
         if (m->params[i].data)
             memcpy(m->params[i].data, model->params[i].data,
                    m->params[i].cols * sizeof *m->params[i].data);
-    copy_linear(m, &m->embed, &model->embed, true);
-    if (rows_are_packed(m)) drop_plain(&m->embed);
+    freeze_linear(m, &m->embed, model, &model->embed);
     for (int i = 0; i < m->config.layers; i++) {
         mla__layer *t = &m->layers[i];
         const mla__layer *f = &model->layers[i];
-        copy_linear(m, &t->qkv, &f->qkv, false);
-        copy_linear(m, &t->o, &f->o, false);
-        copy_linear(m, &t->gate_up, &f->gate_up, false);
-        copy_linear(m, &t->down, &f->down, false);
+        freeze_linear(m, &t->qkv, model, &f->qkv);
+        freeze_linear(m, &t->o, model, &f->o);
+        freeze_linear(m, &t->gate_up, model, &f->gate_up);
+        freeze_linear(m, &t->down, model, &f->down);
     }
-    if (m->config.tied) {
-        m->head = m->embed;
-        m->head.owns_plain = false;
-    } else {
-        copy_linear(m, &m->head, &model->head, false);
-    }
+    freeze_head(m, model);
     mla__adapters_copy(m, model);
     return m;
 }

@@ -49,8 +49,9 @@ mla_model *mla_model_from_weights(const mla_weights *weights, const mla_model_op
 // Random weights, for tests: normal, standard deviation 0.02 (norms 1).
 mla_model *mla_model_random(const mla_model_config *config, const mla_model_options *options,
                             uint64_t seed);
-// A copy for sampling or as the reference model: packed weights only, not trainable.
-mla_model *mla_model_freeze(const mla_model *model);
+// A copy for sampling or as the reference model: packed weights only, not trainable. `compute` is
+// the model's own, or INT8: then its weights as they stand are rounded.
+mla_model *mla_model_freeze(const mla_model *model, mla_compute compute);
 void mla_model_free(mla_model *model);
 
 const mla_model_config *mla_model_get_config(const mla_model *model);   // borrowed

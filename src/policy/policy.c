@@ -57,12 +57,12 @@ mla_policy *mla_policy_open(const char *path, const mla_policy_options *options,
     return policy;
 }
 
-mla_policy *mla_policy_freeze(const mla_policy *policy) {
+mla_policy *mla_policy_freeze(const mla_policy *policy, mla_compute compute) {
     mla_policy *copy = MLA_NEW(mla_policy);
     copy->kv_bytes = policy->kv_bytes;
     copy->voice = policy->voice;
     copy->voice->owners++;
-    copy->model = mla_model_freeze(policy->model);
+    copy->model = mla_model_freeze(policy->model, compute);
     return copy;
 }
 

@@ -20,8 +20,9 @@ mla_policy_options mla_policy_options_default(void);
 typedef struct mla_policy mla_policy;
 
 mla_policy *mla_policy_open(const char *path, const mla_policy_options *options, mla_err *err);
-// A frozen copy of the weights as they stand (the reference model); shares the tokenizer.
-mla_policy *mla_policy_freeze(const mla_policy *policy);
+// A frozen copy of the weights as they stand (the reference model, or one that samples in int8);
+// shares the tokenizer. `compute` as for mla_model_freeze.
+mla_policy *mla_policy_freeze(const mla_policy *policy, mla_compute compute);
 void mla_policy_free(mla_policy *policy);
 mla_model *mla_policy_model(mla_policy *policy);
 const mla_tokenizer *mla_policy_tokenizer(const mla_policy *policy);

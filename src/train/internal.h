@@ -66,6 +66,7 @@ void mla__rollout_clear(mla_rollout *rollout);
 typedef struct mla_update_stats {
     mla_ppo_stats ppo;
     double value_loss, grad_norm, gap_max, gap_mean;
+    double correction_mean;    // of the tokens' sampling corrections; 1 where there are none
     double seconds;
 } mla_update_stats;
 

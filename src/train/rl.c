@@ -16,7 +16,7 @@ mla_rl_options mla_rl_options_default(void) {
         .ppo = {.clip_low = 0.2, .clip_high = 0.2, .kl_coef = 0.02, .entropy_coef = 0.0},
         .gamma = 1.0, .lambda = 1.0, .minibatches = 2, .epochs = 1, .lr = 1e-5, .critic_lr = 1e-2,
         .clip_norm = 1.0, .critic_epochs = 8, .critic_warmup = 1, .max_steps = 15,
-        .checkpoint_every = 5, .prompt = mla_prompt_options_default(),
+        .checkpoint_every = 5, .sampling_cap = 2.0, .prompt = mla_prompt_options_default(),
         .compute = mla_compute_best(), .seed = 1};
 }
 
@@ -97,6 +97,7 @@ static void set_update(json_t *line, const mla_update_stats *u) {
     set_number(line, "value_loss", u->value_loss);
     set_number(line, "logprob_gap_max", u->gap_max);
     set_number(line, "logprob_gap_mean", u->gap_mean);
+    set_number(line, "correction_mean", u->correction_mean);
     set_number(line, "grad_norm", u->grad_norm);
 }
 
@@ -135,15 +136,23 @@ static int write_steps(rl *r, int iteration, const mla_rollout *rollout, mla_err
 
 // ---- the algorithm ---------------------------------------------------------------------------
 
+// Who samples: the policy itself, or its weights as they stand in int8.
+static mla_policy *take_sampler(const rl *r) {
+    mla_policy *policy = r->trainer.policy;
+    return r->options->sample_int8 ? mla_policy_freeze(policy, MLA_COMPUTE_INT8) : policy;
+}
+
 // One iteration. 1, 0 when stopped before the update, -1.
 static int iterate(rl *r, int iteration, tally *t, mla_err *err) {
     double began = mla_clock();
     mla_rollout rollout;
     mla_update_stats stats;
     mla_progress_set(&r->bar, iteration - 1, "acting%s", r->last);
+    mla_policy *sampler = take_sampler(r);
     // s ~ pool, a ~ pi(. | s), executed, R(s, a)
-    int rc = mla__rollout_make(&rollout, r->agent, r->trainer.policy, r->pool, r->tasks, r->n_tasks,
+    int rc = mla__rollout_make(&rollout, r->agent, sampler, r->pool, r->tasks, r->n_tasks,
                                r->options, iteration, err);
+    if (sampler != r->trainer.policy) mla_policy_free(sampler);
     *t = tally_rollout(&rollout);
     if (rc == 1 && !t->n) {
         rc = mla_err_set(err, "rl: the environment failed for all %d samples of iteration %d; try "

@@ -61,12 +61,13 @@ typedef struct mla_ppo_tokens {   // all [n]
     const float *logprob_ref;     // under the reference model
     const float *entropy;         // of the policy at the token, nats
     const float *advantage;
+    const float *correction;      // of the surrogate, or NULL: 1
     int n;
 } mla_ppo_tokens;
 
-// Per token: -min(rho A, clip(rho) A) + kl_coef (e^d - d - 1) - entropy_coef H, with rho =
-// e^{logprob - logprob_old} and d = logprob_ref - logprob (PPO: Schulman et al., 2017; k3:
-// Schulman, 2020). Writes the gradients of `weight` times its sum by logprob and entropy, and adds
+// Per token: -w min(rho A, clip(rho) A) + kl_coef (e^d - d - 1) - entropy_coef H, with rho =
+// e^{logprob - logprob_old}, d = logprob_ref - logprob and w the correction (PPO: Schulman et al.,
+// 2017; k3: Schulman, 2020). Writes the gradients of `weight` times its sum by logprob and entropy, and adds
 // to stats.
 void mla_ppo_loss(const mla_ppo_options *options, const mla_ppo_tokens *tokens, double weight,
                   float *d_logprob, float *d_entropy, mla_ppo_stats *stats);
@@ -88,6 +89,11 @@ typedef struct mla_rl_options {
     int critic_warmup;         // first iterations in which only the critic learns
     int max_steps;             // as the episodes it prepares for: "steps left" in the prompt
     int checkpoint_every;      // iterations
+    int sample_int8;           // 1: the policy samples in int8; see sampling_cap
+    double sampling_cap;       // what was sampled in int8 counts min(p / p_sampled, cap) times in
+                               // the loss, p being the trained policy's before the update (TIS: Yao
+                               // et al., "Your Efficient RL Framework Secretly Brings You Off-Policy
+                               // RL Training", 2025)
     mla_prompt_options prompt;
     mla_compute compute;
     uint64_t seed;

@@ -16,6 +16,7 @@ typedef struct {
     mla_group group;
     int n;
     float *old, *now, *ref, *entropy, *value, *advantage, *returns, *d_logprob, *d_entropy;
+    float *correction;
     float *hidden;             // [n, dim]
 } scored;
 
@@ -27,10 +28,11 @@ static void scored_init(scored *s, const mla_rollout_state *state, int dim) {
     }
     size_t n = (size_t)s->group.n_rows;
     s->n = s->group.n_rows;
-    s->old = MLA_NEW_ARRAY(float, 9 * n);
+    s->old = MLA_NEW_ARRAY(float, 10 * n);
     s->now = s->old + n, s->ref = s->now + n, s->entropy = s->ref + n, s->value = s->entropy + n;
     s->advantage = s->value + n, s->returns = s->advantage + n;
     s->d_logprob = s->returns + n, s->d_entropy = s->d_logprob + n;
+    s->correction = s->d_entropy + n;
     s->hidden = MLA_NEW_ARRAY(float, n * (size_t)dim);
     for (int k = 0, at = 0; k < state->n_steps; at += (int)state->steps[k++].n_action) {
         memcpy(s->old + at, state->steps[k].logprobs, state->steps[k].n_action * sizeof(float));
@@ -77,6 +79,22 @@ static void measure_gap(const scored *all, int n, mla_update_stats *stats) {
     stats->gap_mean = tokens ? total / (double)tokens : 0;
 }
 
+// Sampled by other numbers than the trainer's: from here on the old policy is the trainer's before
+// the update, and how much likelier it found each token is the token's weight.
+static void correct_sampling(const mla_rl_options *options, scored *all, int n,
+                             mla_update_stats *stats) {
+    double total = 0;
+    long long tokens = 0;
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < all[i].n; j++, tokens++) {
+            double ratio = options->sample_int8 ? exp((double)all[i].now[j] - all[i].old[j]) : 1;
+            all[i].correction[j] = (float)fmin(ratio, options->sampling_cap);
+            if (options->sample_int8) all[i].old[j] = all[i].now[j];
+            total += (double)all[i].correction[j];
+        }
+    stats->correction_mean = tokens ? total / (double)tokens : 1;
+}
+
 static void advantages(const mla_rl_options *options, scored *all, int n) {
     int total = 0;
     for (int i = 0; i < n; i++) {
@@ -107,7 +125,8 @@ static void accumulate(mla_trainer *t, scored *s, double weight, mla_ppo_stats *
     mla_transformer_forward(model, &batch, t->acts, true);
     mla_head_forward(model, t->acts, &head, s->now, s->entropy);
     const mla_ppo_tokens tokens = {.logprob = s->now, .logprob_old = s->old, .logprob_ref = s->ref,
-                                   .entropy = s->entropy, .advantage = s->advantage, .n = s->n};
+                                   .entropy = s->entropy, .advantage = s->advantage,
+                                   .correction = s->correction, .n = s->n};
     mla_ppo_loss(&t->options->ppo, &tokens, weight, s->d_logprob, s->d_entropy, stats);
     bool entropy = t->options->ppo.entropy_coef != 0;
     mla_head_backward(model, t->acts, &head, s->d_logprob, entropy ? s->d_entropy : NULL);
@@ -176,6 +195,7 @@ int mla__update_run(mla_trainer *t, const mla_rollout *rollout, int iteration,
         evaluate(t, &all[n++]);
     }
     measure_gap(all, n, stats);
+    correct_sampling(t->options, all, n, stats);
     advantages(t->options, all, n);
     int epochs = iteration > t->options->critic_warmup ? t->options->epochs : 0;
     for (int e = 0; e < epochs && rc == 0; e++) {
