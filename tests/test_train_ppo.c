@@ -98,8 +98,8 @@ static void loss_is_its_formula(void **state) {
         double rho = exp((double)a.logprob[i] - a.old[i]), A = a.advantage[i];
         double bounded = rho < 0.8 ? 0.8 : rho > 1.28 ? 1.28 : rho;
         double d = (double)a.ref[i] - a.logprob[i];
-        expected +=
-            (-(double)a.correction[i] * fmin(rho * A, bounded * A) + 0.05 * (exp(d) - d - 1) - 0.01 * a.entropy[i]) / N;
+        double surrogate = (double)a.correction[i] * fmin(rho * A, bounded * A);
+        expected += (-surrogate + 0.05 * (exp(d) - d - 1) - 0.01 * a.entropy[i]) / N;
         clipped += (A > 0 && rho > 1.28) || (A < 0 && rho < 0.8);
     }
     assert_float_equal(loss_of(&a, &stats), expected, 1e-9);

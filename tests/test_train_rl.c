@@ -166,7 +166,8 @@ static int in_child(const char *run, int (*work)(world *, mla_err *), bool stop)
 
 typedef struct {
     int iterations;
-    double reward[ITERATIONS], kl[ITERATIONS], grad_norm[ITERATIONS], gap_max, correction[ITERATIONS];
+    double reward[ITERATIONS], kl[ITERATIONS], grad_norm[ITERATIONS], correction[ITERATIONS];
+    double gap_max;
 } curve;
 
 static int read_line(void *ctx, json_t *line, mla_err *err) {

@@ -90,10 +90,9 @@ typedef struct mla_rl_options {
     int max_steps;             // as the episodes it prepares for: "steps left" in the prompt
     int checkpoint_every;      // iterations
     int sample_int8;           // 1: the policy samples in int8; see sampling_cap
-    double sampling_cap;       // what was sampled in int8 counts min(p / p_sampled, cap) times in
-                               // the loss, p being the trained policy's before the update (TIS: Yao
-                               // et al., "Your Efficient RL Framework Secretly Brings You Off-Policy
-                               // RL Training", 2025)
+    double sampling_cap;       // tokens sampled in int8 count min(p / p_sampled, cap) times in the
+                               // loss; p is the policy's before the update (truncated importance
+                               // sampling: Yao et al., 2025, on off-policy RL frameworks)
     mla_prompt_options prompt;
     mla_compute compute;
     uint64_t seed;
