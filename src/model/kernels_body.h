@@ -4,7 +4,8 @@
 //   TABLE_NAME, ROWS_MAX, NV_WIDE, NV_NARROW (the block of registers of the tile product), and,
 //   where the instruction set has them, PAIR_MADD (products of two bf16), DOT4 with S8_BIAS
 //   (products of four bytes), VROUND and VSCALEF (to the nearest integer; a * 2^b), MAX_OF (a
-//   vector's largest), RECIPROCAL_14, HALVES (floats to bf16), TILE_BF16 (a tile product of its own).
+//   vector's largest), RECIPROCAL_14, HALVES (floats to bf16), TILE_BF16 (a tile product of its
+//   own) with FEW_ROWS.
 // A vector's tail goes through the same vector code on a zero-padded copy, so that a result does
 // not depend on where in a row an element stands. Sums are taken in a fixed order.
 #include <math.h>

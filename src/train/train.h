@@ -67,8 +67,8 @@ typedef struct mla_ppo_tokens {   // all [n]
 
 // Per token: -w min(rho A, clip(rho) A) + kl_coef (e^d - d - 1) - entropy_coef H, with rho =
 // e^{logprob - logprob_old}, d = logprob_ref - logprob and w the correction (PPO: Schulman et al.,
-// 2017; k3: Schulman, 2020). Writes the gradients of `weight` times its sum by logprob and entropy, and adds
-// to stats.
+// 2017; k3: Schulman, 2020). Writes the gradients of `weight` times its sum by logprob and
+// entropy, and adds to stats.
 void mla_ppo_loss(const mla_ppo_options *options, const mla_ppo_tokens *tokens, double weight,
                   float *d_logprob, float *d_entropy, mla_ppo_stats *stats);
 
