@@ -21,7 +21,7 @@
 // does not turn every barrier into a scheduler's time slice.
 static inline void bench_start(char **argv) {
     if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY")) return;
-    setenv("GOMP_SPINCOUNT", "1000", 1);
+    setenv("GOMP_SPINCOUNT", "20000", 1);
     execv("/proc/self/exe", argv);
 }
 

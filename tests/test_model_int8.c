@@ -211,23 +211,24 @@ static float amx_sum(const mla__bf16 *a, const mla__bf16 *b, int stride, int pai
 // The bits of AMX's tiles are the same for any number of rows, also where the last are few.
 static void test_amx_sums(void **state) {
     (void)state;
-    enum { COLS = 80, PAIRS = 48, MANY = 53 };
-    static mla__bf16 a[MANY * PAIRS * 2], b[PAIRS * COLS * 2];
-    static float c[MANY * COLS];
+    enum { WIDE = 128, PAIRS = 48, MANY = 53 };
+    static mla__bf16 a[MANY * PAIRS * 2], b[PAIRS * WIDE * 2];
+    static float c[MANY * WIDE];
     const mla__kernels *k = mla__kernels_best();
     if (strcmp(k->name, "amx") != 0) skip();
     fill_halves(a, MLA_COUNT(a), 4);
     fill_halves(b, MLA_COUNT(b), 5);
-    for (int rows = 1; rows <= MANY; rows++) {
-        const mla__tile t = {.a = a, .b = b, .c = c, .lda = PAIRS, .ldb = COLS, .ldc = COLS,
-                             .rows = rows, .k = PAIRS, .cols = COLS};
-        memset(c, 1, sizeof c);
-        k->tile_bf16(&t);
-        for (int r = 0; r < rows; r++)
-            for (int col = 0; col < COLS; col++)
-                assert_true(c[r * COLS + col] ==
-                            amx_sum(a + r * PAIRS * 2, b + 2 * col, COLS, PAIRS, 0));
-    }
+    for (int rows = 1; rows <= MANY; rows++)
+        for (int cols = 80; cols <= WIDE; cols += WIDE - 80) {
+            const mla__tile t = {.a = a, .b = b, .c = c, .lda = PAIRS, .ldb = WIDE, .ldc = WIDE,
+                                 .rows = rows, .k = PAIRS, .cols = cols};
+            memset(c, 1, sizeof c);
+            k->tile_bf16(&t);
+            for (int r = 0; r < rows; r++)
+                for (int col = 0; col < cols; col++)
+                    assert_true(c[r * WIDE + col] ==
+                                amx_sum(a + r * PAIRS * 2, b + 2 * col, WIDE, PAIRS, 0));
+        }
 }
 
 // A row's bits are those it has in a large batch, for every number of rows up to that.

@@ -116,10 +116,54 @@ KERNEL static INLINED void rows_product(const mla__tile *t, int row, int upper,
     }
 }
 
+// A panel of 64 columns for few rows, which waits for memory: b is read once, in order, and fetched
+// one step ahead.
+KERNEL static INLINED void panel_product(const mla__tile *t, int col, const bool add) {
+    const char *a = t->a, *b = (const char *)t->b + (size_t)col * 4;
+    char *c = (char *)(t->c + col);
+    const size_t lda = (size_t)t->lda * 4, ldb = (size_t)t->ldb * 4, ldc = (size_t)t->ldc * 4;
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    if (add) {
+        _tile_loadd(0, c, ldc);
+        _tile_loadd(1, c + 64, ldc);
+        _tile_loadd(2, c + 128, ldc);
+        _tile_loadd(3, c + 192, ldc);
+    }
+    for (int k = 0; k < t->k; k += 16, a += 64, b += 16 * ldb) {
+#pragma GCC unroll 16
+        for (size_t i = 0; i < 16; i++)
+            for (size_t part = 0; part < 256; part += 64)
+                _mm_prefetch(b + (16 + i) * ldb + part, _MM_HINT_T0);
+        _tile_loadd(4, a, lda);
+        _tile_loadd(6, b, ldb);
+        _tile_loadd(7, b + 64, ldb);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_loadd(6, b + 128, ldb);
+        _tile_loadd(7, b + 192, ldb);
+        _tile_dpbf16ps(2, 4, 6);
+        _tile_dpbf16ps(3, 4, 7);
+    }
+    _tile_stored(0, c, ldc);
+    _tile_stored(1, c + 64, ldc);
+    _tile_stored(2, c + 128, ldc);
+    _tile_stored(3, c + 192, ldc);
+}
+
 KERNEL static void tile_amx(const mla__tile *t) {
     const int lanes = t->k % 16 ? 8 : 16, whole = t->rows / 32 * 32, rest = t->rows - whole;
     for (int r = 0; t->scale && r < t->rows; r++)
         scale(t->c + (size_t)r * (size_t)t->ldc, t->scale[r], (size_t)t->cols);
+    if (t->rows <= 16 && lanes == 16 && t->cols % 64 == 0) {
+        configure(t->rows, t->rows, 16);
+        for (int col = 0; col < t->cols; col += 64)
+            panel_product(t, col, t->add || t->scale);
+        _tile_release();
+        return;
+    }
     if (whole) configure(16, 16, lanes);
     for (int row = 0; row < whole; row += 32) rows_product(t, row, 16, true);
     if (rest > 16) {
