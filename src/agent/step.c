@@ -89,7 +89,8 @@ static void judge(const mla_agent *agent, const mla_task *task, mla_step *step, 
                   double after) {
     const mla_reward_facts facts = {
         .outcome = step->outcome, .is_edit = mla_action_is_edit(step->kind),
-        .score_before = before, .score_after = after, .direction = task->direction,
+        .score_before = before, .score_after = after, .best_before = step->state.best,
+        .direction = task->direction,
         .score_init = task->init.public_half, .score_best = task->best.public_half,
     };
     step->reward = mla_reward_score(&agent->reward, &facts);

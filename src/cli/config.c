@@ -59,7 +59,9 @@
     X(INT, max_steps, max_steps, 1, 1000)                     \
     X(FLOAT, temperature, temperature, 0, 10)                 \
     X(INT, max_new, max_new, 1, 100000)
-#define REWARD_FIELDS(X) X(REAL, alpha, alpha, 0, 1000)
+#define REWARD_FIELDS(X)                                      \
+    X(REAL, alpha, alpha, 0, 1000)                            \
+    X(FORM, form, form, 0, 0)
 #define PROMPT_FIELDS(X) X(INT, max_tokens, max_tokens, 128, 1000000)
 
 // X(section, its fields, the type of its options)
@@ -186,6 +188,21 @@ static int read_INT(const place *at, const char *key, const char *text, double l
     return 0;
 }
 
+// A name of the reward's table; the range says nothing here.
+static int read_FORM(const place *at, const char *key, const char *text, double lo, double hi,
+                     mla_reward_form *out) {
+    (void)lo, (void)hi;
+    int form = mla_reward_form_parse(text);
+    if (form < 0) {
+#define X(id, name, meaning) " " name
+        return mla_err_set(at->err, "%s: %s.%s: \"%s\" is none of" MLA_REWARD_FORM_MAP(X),
+                           at->path, at->within, key, text);
+#undef X
+    }
+    *out = (mla_reward_form)form;
+    return 0;
+}
+
 #define READ(type, key, member, lo, hi)                                                        \
     if (raw->key && read_##type(&at, #key, raw->key, lo, hi, &out->member) < 0) return -1;
 #define READER(section, fields, options)                                                       \
@@ -295,8 +312,13 @@ static void write_names(mla_buf *out, const char *key, char **names, size_t n) {
 #define FORMAT_INT "%d"
 #define FORMAT_REAL "%.17g"
 #define FORMAT_FLOAT "%.9g"
+#define FORMAT_FORM "%s"
+#define SHOWN_INT(value) value
+#define SHOWN_REAL(value) value
+#define SHOWN_FLOAT(value) value
+#define SHOWN_FORM(value) mla_reward_form_name(value)
 #define WRITE(type, key, member, lo, hi) \
-    mla_buf_printf(out, "  " #key ": " FORMAT_##type "\n", here->member);
+    mla_buf_printf(out, "  " #key ": " FORMAT_##type "\n", SHOWN_##type(here->member));
 #define WRITER(section, fields, options)                                        \
     static void write_##section(mla_buf *out, const options *here) {            \
         mla_buf_puts(out, #section ":\n");                                      \
