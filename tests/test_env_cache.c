@@ -8,13 +8,16 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sqlite3.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "base/fs.h"
 #include "base/mem.h"
+#include "env/cache.h"
 #include "env/internal.h"
 
 typedef struct {
@@ -166,12 +169,105 @@ static void test_bad_file(void **state) {
     free(path);
 }
 
+static int put(mla__cache *c, int number, double seconds, const char *out) {
+    char *name = mla_format("row %d", number), key[65];
+    key_of(key, name);
+    free(name);
+    mla__result r, made = {.outcome = MLA_OUTCOME_OK, .out = (char *)out, .seconds = seconds};
+    int hit = mla__cache_begin(c, key, &r, NULL);
+    if (hit == 1) mla__result_clear(&r);
+    if (hit == 0 && mla__cache_end(c, key, &made, NULL) < 0) hit = -1;
+    return hit;
+}
+
+static int run_sql(const char *path, const char *sql) {
+    sqlite3 *db = NULL;
+    int rc = sqlite3_open(path, &db);
+    if (rc == SQLITE_OK) rc = sqlite3_exec(db, sql, NULL, NULL, NULL);
+    sqlite3_close(db);
+    return rc;
+}
+
+static void test_stats_and_prune(void **state) {
+    fixture *f = *state;
+    mla_cache_stats s;
+    char *big = mla_format("%0*d", 100000, 7);
+    for (int i = 0; i < 30; i++) assert_int_equal(put(f->cache, i, 2, big), 0);
+    for (int i = 0; i < 3; i++) assert_int_equal(put(f->cache, 5, 2, big), 1);
+    assert_int_equal(mla_cache_stats_get(f->path, &s, NULL), 0);
+    assert_true(s.rows == 30 && s.hits == 3 && s.run_seconds == 60 && s.saved_seconds == 6);
+    int64_t full = s.bytes;
+    assert_true(full > 3000000);
+    // Ten rows were last used ten days ago, one of them yesterday after all.
+    static const char ages[] = "UPDATE runs SET used = unixepoch() - 864000 WHERE rowid <= 10;"
+                               "UPDATE runs SET used = unixepoch() - 86400 WHERE rowid = 1";
+    assert_int_equal(run_sql(f->path, ages), 0);
+    assert_int_equal(mla_cache_prune(f->path, 5, -1, NULL), 9);
+    assert_int_equal(mla_cache_prune(f->path, -1, 1, NULL), 11);       // 10 of 0.1 MB fit
+    assert_int_equal(mla_cache_stats_get(f->path, &s, NULL), 0);
+    assert_int_equal(s.rows, 10);
+    assert_true(s.bytes < full / 2);
+    assert_int_equal(put(f->cache, 0, 2, big), 0);                     // the oldest went first
+    mla_err err = {{0}};
+    assert_int_equal(mla_cache_stats_get("/nowhere/exec.sqlite", &s, &err), -1);
+    assert_non_null(strstr(err.text, "no run cache"));
+    free(big);
+}
+
+static void test_version_1_is_taken_over(void **state) {
+    fixture *f = *state;
+    char *path = mla_fs_join(f->dir, "old.sqlite");
+    assert_int_equal(run_sql(path, "CREATE TABLE runs (key TEXT PRIMARY KEY, outcome TEXT NOT NULL,"
+        " error_type TEXT, out BLOB, err BLOB, score_public REAL, score_private REAL, seconds REAL,"
+        " peak_mb REAL); INSERT INTO runs (key, outcome, seconds) VALUES ('k', 'ok', 4);"
+        "PRAGMA user_version = 1"), 0);
+    mla_cache_stats s;
+    assert_int_equal(mla_cache_stats_get(path, &s, NULL), 0);
+    assert_true(s.rows == 1 && s.hits == 0 && s.run_seconds == 4);
+    assert_int_equal(mla_cache_prune(path, 1, -1, NULL), 0);
+    free(path);
+}
+
+// Opens a new cache at the same time as others, writes 200 rows and reads them; one also prunes.
+static int share(const char *path, bool prunes) {
+    mla__cache *c = mla__cache_open(path, NULL);
+    int bad = !c;
+    for (int i = 0; c && i < 200; i++) {
+        bad |= put(c, i, 1, "x") < 0;
+        if (prunes && i % 50 == 0) bad |= mla_cache_prune(path, -1, 0.02, NULL) < 0;
+    }
+    mla__cache_free(c);
+    return bad;
+}
+
+static void test_processes_share(void **state) {
+    fixture *f = *state;
+    char *path = mla_fs_join(f->dir, "shared.sqlite");
+    pid_t children[3];
+    for (int i = 0; i < 3; i++) {
+        children[i] = fork();
+        if (children[i] == 0) _exit(share(path, i == 0));
+    }
+    for (int i = 0; i < 3; i++) {
+        int status = -1;
+        assert_int_equal(waitpid(children[i], &status, 0), children[i]);
+        assert_int_equal(status, 0);
+    }
+    mla_cache_stats s;
+    assert_int_equal(mla_cache_stats_get(path, &s, NULL), 0);
+    assert_in_range(s.rows, 50, 200);
+    free(path);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_kept, setup, teardown),
         cmocka_unit_test(test_keys),
         cmocka_unit_test_setup_teardown(test_one_runs, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bad_file, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_stats_and_prune, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_version_1_is_taken_over, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_processes_share, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -25,6 +25,7 @@ int mla_cmd_serve(int argc, char **argv);
 int mla_cmd_chat(int argc, char **argv);
 int mla_cmd_tasks(int argc, char **argv);
 int mla_cmd_model(int argc, char **argv);
+int mla_cmd_cache(int argc, char **argv);
 int mla_cmd_completion(int argc, char **argv);
 
 // ---- options ---------------------------------------------------------------------------------
@@ -33,6 +34,7 @@ typedef struct mla_options {               // what any command may be given; NUL
     const char *home, *tasks, *config, *run, *python, *prompt;
     const char *to, *eos, *host, *adapter;
     double temperature;
+    double older_than, max_mb;             // below 0: not given
     int max_new, queue, kv_mb;
     int port;                              // -1: not given
     mla_compute compute;                   // by default the best for training

@@ -73,6 +73,11 @@ const mla_command *mla_commands(size_t *n) {
          "  --python PATH    interpreter whose pip fetches\n"
          "  --force          replace OUT if it is there\n"
          "  --json           list or describe as JSON\n", mla_cmd_model},
+        {"cache", "cache stats RUN | prune RUN [--older-than DAYS] [--max-mb N]",
+         "what a run cache holds, and making it smaller; RUN is a run folder or an exec.sqlite",
+         "  --older-than DAYS  delete results that were last used longer ago\n"
+         "  --max-mb N       then those used longest ago, until the others fill about N MiB\n"
+         "  --json           print as JSON\n", mla_cmd_cache},
         {"completion", "completion bash", "print a completion script for bash", "",
          mla_cmd_completion},
     };
@@ -93,7 +98,7 @@ int mla_cmd_completion(int argc, char **argv) {
            "    COMPREPLY=($(compgen -W \"--help --home --tasks --config --run --python --prompt "
            "--temperature --max-new --seed --json --quiet --check --force --to "
            "--eos --host --port --queue --kv-mb --jsonl "
-           "--compute --adapter\" -- \"$word\"))\n"
+           "--compute --adapter --older-than --max-mb\" -- \"$word\"))\n"
            "  else\n    COMPREPLY=($(compgen -f -- \"$word\"))\n  fi\n}\n"
            "complete -F _mlagent mlagent\n");
     return MLA_EXIT_OK;

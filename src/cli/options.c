@@ -11,7 +11,7 @@
 
 enum { HOME = 256, TASKS, CONFIG, RUN, PYTHON, PROMPT, TEMPERATURE, MAX_NEW, SEED, JSON, QUIET,
        CHECK, FORCE, TO, EOS, HOST, PORT, QUEUE, KV_MB, JSONL,
-       COMPUTE, ADAPTER };
+       COMPUTE, ADAPTER, OLDER_THAN, MAX_MB };
 
 static const struct option long_options[] = {{"help", no_argument, NULL, 'h'},
                                              {"home", required_argument, NULL, HOME},
@@ -34,6 +34,8 @@ static const struct option long_options[] = {{"help", no_argument, NULL, 'h'},
                                              {"jsonl", no_argument, NULL, JSONL},
                                              {"compute", required_argument, NULL, COMPUTE},
                                              {"adapter", required_argument, NULL, ADAPTER},
+                                             {"older-than", required_argument, NULL, OLDER_THAN},
+                                             {"max-mb", required_argument, NULL, MAX_MB},
                                              {"to", required_argument, NULL, TO},
                                              {"eos", required_argument, NULL, EOS},
                                              {NULL, 0, NULL, 0}};
@@ -97,6 +99,8 @@ static int take(mla_options *out, int option) {
     case ADAPTER: out->adapter = optarg; break;
     case TO: out->to = optarg; break;
     case EOS: out->eos = optarg; break;
+    case OLDER_THAN: rc = read_number("--older-than", optarg, 0, 1e5, &out->older_than); break;
+    case MAX_MB: rc = read_number("--max-mb", optarg, 0, 1e9, &out->max_mb); break;
     case TEMPERATURE:
         rc = read_number("--temperature", optarg, 0, 10, &out->temperature);
         break;
@@ -130,6 +134,7 @@ static void print_help(const char *name) {
 
 int mla_options_parse(mla_options *out, int argc, char **argv) {
     *out = (mla_options){.temperature = 1.0, .max_new = 256, .seed = 1, .port = -1,
+                         .older_than = -1, .max_mb = -1,
                          .compute = mla_compute_best()};
     optind = 1;
     for (int option; (option = getopt_long(argc, argv, "h", long_options, NULL)) != -1;) {

@@ -10,23 +10,31 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "env/cache.h"
 #include "env/internal.h"
 
-#define SCHEMA_VERSION 1
+#define SCHEMA_VERSION 2       // 1 had neither hits nor used
 
 static const char schema[] =
     "CREATE TABLE IF NOT EXISTS runs ("
     " key TEXT PRIMARY KEY, outcome TEXT NOT NULL, error_type TEXT, out BLOB, err BLOB,"
-    " score_public REAL, score_private REAL, seconds REAL, peak_mb REAL)";
+    " score_public REAL, score_private REAL, seconds REAL, peak_mb REAL,"
+    " hits INTEGER NOT NULL DEFAULT 0, used INTEGER NOT NULL DEFAULT 0)";   // used: seconds, Unix
+static const char upgrade_sql[] =
+    "ALTER TABLE runs ADD COLUMN hits INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE runs ADD COLUMN used INTEGER NOT NULL DEFAULT 0;"
+    "UPDATE runs SET used = unixepoch()";
 static const char select_sql[] =
     "SELECT outcome, error_type, out, err, score_public, score_private, seconds, peak_mb"
     " FROM runs WHERE key = ?";
 static const char insert_sql[] =
-    "INSERT OR IGNORE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    "INSERT OR IGNORE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, unixepoch())";
+static const char count_sql[] =
+    "UPDATE runs SET hits = hits + 1, used = unixepoch() WHERE key = ?";
 
 struct mla__cache {
     sqlite3 *db;
-    sqlite3_stmt *select, *insert;
+    sqlite3_stmt *select, *insert, *count;
     pthread_mutex_t lock;           // one connection, several threads
     pthread_cond_t ended;           // a run in flight has ended
     char (*running)[65];            // keys of runs in flight
@@ -60,6 +68,34 @@ static int user_version(sqlite3 *db) {
     return version;
 }
 
+static bool execute(const mla__cache *c, const char *sql) {
+    return sqlite3_exec(c->db, sql, NULL, NULL, NULL) == SQLITE_OK;
+}
+
+static int upgrade(mla__cache *c, mla_err *err) {
+    int version = user_version(c->db);
+    if (version < 0) return fail(c, "read", err);
+    if (version == SCHEMA_VERSION) return 0;
+    if (version > 1) {
+        return mla_err_set(err, "%s: run cache of another version (%d); delete it", c->path,
+                           version);
+    }
+    char *pragma = mla_format("PRAGMA user_version = %d", SCHEMA_VERSION);
+    bool ok = execute(c, version ? upgrade_sql : schema) && execute(c, pragma);
+    free(pragma);
+    return ok ? 0 : fail(c, "open", err);
+}
+
+// In one transaction: two processes may open a new or an old cache at the same time.
+static int make_tables(mla__cache *c, mla_err *err) {
+    if (user_version(c->db) == SCHEMA_VERSION) return 0;
+    if (!execute(c, "BEGIN IMMEDIATE")) return fail(c, "open", err);
+    int rc = upgrade(c, err);
+    if (rc < 0) execute(c, "ROLLBACK");
+    else if (!execute(c, "COMMIT")) rc = fail(c, "open", err);
+    return rc;
+}
+
 static int prepare(mla__cache *c, mla_err *err) {
     sqlite3 *db = c->db;
     sqlite3_busy_timeout(db, 10000);
@@ -68,18 +104,10 @@ static int prepare(mla__cache *c, mla_err *err) {
                      NULL) != SQLITE_OK) {
         return fail(c, "open", err);
     }
-    int version = user_version(db);
-    if (version < 0) return fail(c, "read", err);
-    if (version != 0 && version != SCHEMA_VERSION) {
-        return mla_err_set(err, "%s: run cache of another version (%d); delete it", c->path,
-                           version);
-    }
-    char *pragma = mla_format("PRAGMA user_version = %d", SCHEMA_VERSION);
-    bool ok = sqlite3_exec(db, schema, NULL, NULL, NULL) == SQLITE_OK &&
-              sqlite3_exec(db, pragma, NULL, NULL, NULL) == SQLITE_OK &&
-              sqlite3_prepare_v2(db, select_sql, -1, &c->select, NULL) == SQLITE_OK &&
+    if (make_tables(c, err) < 0) return -1;
+    bool ok = sqlite3_prepare_v2(db, select_sql, -1, &c->select, NULL) == SQLITE_OK &&
+              sqlite3_prepare_v2(db, count_sql, -1, &c->count, NULL) == SQLITE_OK &&
               sqlite3_prepare_v2(db, insert_sql, -1, &c->insert, NULL) == SQLITE_OK;
-    free(pragma);
     return ok ? 0 : fail(c, "open", err);
 }
 
@@ -100,6 +128,7 @@ void mla__cache_free(mla__cache *c) {
     if (!c) return;
     sqlite3_finalize(c->select);
     sqlite3_finalize(c->insert);
+    sqlite3_finalize(c->count);
     sqlite3_close(c->db);
     pthread_mutex_destroy(&c->lock);
     pthread_cond_destroy(&c->ended);
@@ -143,6 +172,11 @@ static int look_up(mla__cache *c, const char key[65], mla__result *out, mla_err 
     if (step == SQLITE_ROW) rc = read_row(c->select, out);
     else if (step != SQLITE_DONE) rc = fail(c, "read", err);
     sqlite3_reset(c->select);
+    if (rc == 1) {              // a hit that cannot be counted is a hit all the same
+        sqlite3_bind_text(c->count, 1, key, -1, SQLITE_STATIC);
+        sqlite3_step(c->count);
+        sqlite3_reset(c->count);
+    }
     return rc;
 }
 
@@ -251,4 +285,71 @@ void mla__cache_key(char key[65], const mla_task *task, const char *script,
     }
     mla_sha256(mla_buf_text(&all), all.len, key);
     mla_buf_clear(&all);
+}
+
+// --- upkeep ------------------------------------------------------------------------------------
+
+static mla__cache *open_existing(const char *path, mla_err *err) {
+    if (mla_fs_exists(path)) return mla__cache_open(path, err);
+    mla_err_set(err, "%s: there is no run cache", path);
+    return NULL;
+}
+
+static int64_t size_on_disk(const char *path) {
+    char *log = mla_format("%s-wal", path);
+    int64_t file = mla_fs_size(path), more = mla_fs_size(log);
+    free(log);
+    return (file > 0 ? file : 0) + (more > 0 ? more : 0);
+}
+
+int mla_cache_stats_get(const char *path, mla_cache_stats *out, mla_err *err) {
+    static const char sql[] = "SELECT count(*), total(hits), total(seconds), total(hits * seconds)"
+                              " FROM runs";
+    mla__cache *c = open_existing(path, err);
+    if (!c) return -1;
+    sqlite3_stmt *stmt = NULL;
+    int rc = 0;
+    if (sqlite3_prepare_v2(c->db, sql, -1, &stmt, NULL) == SQLITE_OK &&
+        sqlite3_step(stmt) == SQLITE_ROW) {
+        *out = (mla_cache_stats){.rows = sqlite3_column_int64(stmt, 0),
+                                 .hits = sqlite3_column_int64(stmt, 1),
+                                 .run_seconds = sqlite3_column_double(stmt, 2),
+                                 .saved_seconds = sqlite3_column_double(stmt, 3)};
+    } else {
+        rc = fail(c, "read", err);
+    }
+    sqlite3_finalize(stmt);
+    mla__cache_free(c);
+    if (rc == 0) out->bytes = size_on_disk(path);
+    return rc;
+}
+
+// Runs a DELETE with one number; the rows it deleted, or -1.
+static int64_t delete_rows(mla__cache *c, const char *sql, double number, mla_err *err) {
+    sqlite3_stmt *stmt = NULL;
+    int64_t n = -1;
+    if (sqlite3_prepare_v2(c->db, sql, -1, &stmt, NULL) == SQLITE_OK &&
+        sqlite3_bind_double(stmt, 1, number) == SQLITE_OK && sqlite3_step(stmt) == SQLITE_DONE) {
+        n = sqlite3_changes(c->db);
+    }
+    if (n < 0) fail(c, "prune", err);
+    sqlite3_finalize(stmt);
+    return n;
+}
+
+int64_t mla_cache_prune(const char *path, double days, double max_mb, mla_err *err) {
+    static const char by_age[] = "DELETE FROM runs WHERE used < unixepoch() - ? * 86400";
+    // 300: a row's key, twice, and its numbers.
+    static const char by_size[] =
+        "DELETE FROM runs WHERE key IN (SELECT key FROM (SELECT key, sum(300 +"
+        " ifnull(length(out), 0) + ifnull(length(err), 0)) OVER (ORDER BY used DESC, key) AS filled"
+        " FROM runs) WHERE filled > ? * 1048576)";
+    mla__cache *c = open_existing(path, err);
+    if (!c) return -1;
+    int64_t old = days >= 0 ? delete_rows(c, by_age, days, err) : 0;
+    int64_t over = old >= 0 && max_mb >= 0 ? delete_rows(c, by_size, max_mb, err) : 0;
+    // The rows are gone already; where another process holds the file, its pages are used again.
+    if (old >= 0 && over >= 0) execute(c, "VACUUM; PRAGMA wal_checkpoint(TRUNCATE)");
+    mla__cache_free(c);
+    return old < 0 || over < 0 ? -1 : old + over;
 }

@@ -1,5 +1,5 @@
-// The agentic-ML reward (arXiv 2505.23723) and its variants. It leaves out how the facts come about:
-// env.
+// The agentic-ML reward (arXiv 2505.23723) and its variants. It leaves out how the facts come
+// about: env.
 #include "reward/reward.h"
 
 #include <math.h>
