@@ -2,7 +2,7 @@
 // of a configuration that it reads the first 8; the others are then optimised away, and the first
 // product of quantised weights with several rows ends in a fault. In the venv of PEERS_LLAMA:
 //
-//   export CMAKE_ARGS="-DGGML_NATIVE=ON -DCMAKE_CXX_FLAGS='-include $PWD/bench/peers/tile_config.h'"
+//   export CMAKE_ARGS="-DCMAKE_CXX_FLAGS='-include $PWD/bench/peers/tile_config.h'"
 //   pip install --no-binary llama-cpp-python llama-cpp-python
 #ifndef MLA_PEERS_TILE_CONFIG_H
 #define MLA_PEERS_TILE_CONFIG_H

@@ -65,7 +65,7 @@ const mla_command *mla_commands(size_t *n) {
          "model list | fetch NAME... | info MODEL | convert IN OUT --to FORMAT |\n"
          "               merge MODEL ADAPTER OUT [--to FORMAT]",
          "list, fetch, describe, convert and merge models; MODEL and IN are names or paths",
-         "  --to FORMAT      hf (a folder, bf16), or GGUF as bf16, f16, q8_0 or q4_0; merge writes\n"
+         "  --to FORMAT      hf (a folder, bf16), or GGUF: bf16, f16, q8_0 or q4_0; merge writes\n"
          "                   hf if nothing is said; ADAPTER is a LoRA adapter in PEFT's format,\n"
          "                   which info describes too\n"
          "  --eos TOKEN      the end of a turn, such as <|im_end|> or <|endoftext|>, where the\n"

@@ -78,8 +78,8 @@ typedef struct mla__softmax {
 
 // One page of probabilities and their gradients, transposed: a row is a key, a column a query.
 typedef struct mla__prob_grad {
-    float *s;             // [PAGE, cols]: scores in; probabilities out, if not to p_half
-    float *dp;            // [PAGE, cols]: gradient of probabilities in; of scores out, if not to ...
+    float *s;             // [PAGE, cols]: scores in; probabilities out, if no half
+    float *dp;            // [PAGE, cols]: gradient of probabilities in; of scores out, if no half
     mla__bf16 *p_half;    // [PAGE, cols] or NULL: then these three are NULL
     mla__bf16 *ds_half;   // [PAGE, cols]
     uint32_t *ds_pairs;   // [PAGE / 2, cols]: an even key in the lower half, the next in the upper

@@ -62,7 +62,8 @@ typedef struct amx_block {
     bool add;
 } amx_block;
 
-KERNEL static INLINED void block_product(const amx_block *t, const bool two_rows, const bool two_cols) {
+KERNEL static INLINED void block_product(const amx_block *t, const bool two_rows,
+                                         const bool two_cols) {
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
