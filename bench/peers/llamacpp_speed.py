@@ -5,12 +5,14 @@ Reads the tokens that the benchmarks read, and prints `figure X`:
 
   prefill    tokens a second of a prompt of 1024 tokens
   decode     tokens a second of one sequence at a context of 2048
-  decode32   tokens a second of 32 sequences together, each after a 1024-token prompt of its own
+  decode32   tokens a second of 32 sequences together, each with keys and values of its own for a
+             prompt of 1024 tokens (computed once and copied: what they hold costs no time)
   group      seconds for 8 x 64 tokens that share one 1024-token prompt, the prompt included: its
              keys and values are handed to each sequence, as llama.cpp's parallel sampling does
 
-All is tried in the ways that llama.cpp has for it (its own attention or plain products; one cache
-for all sequences or one for each), the likeliest token is taken, and the best counts.
+All is tried in the ways that llama.cpp has for it (its own attention or plain products; where a
+prompt is shared, one cache for all sequences or one for each), the likeliest token is taken, and the
+best counts.
 """
 import ctypes
 import itertools
@@ -27,12 +29,8 @@ MANY, MANY_STEPS = 32, 16
 REPEATS = 3
 
 
-def single_ids(n):
+def ids_of(n):
     return [100 + i * 7919 % 40000 for i in range(n)]
-
-
-def ids_of(sequence):
-    return [100 + (i * 7919 + (sequence + 1) * 104729) % 150000 for i in range(PROMPT)]
 
 
 class Context:
@@ -70,6 +68,11 @@ class Context:
         self.decode([(t, position, first + i, True) for i, t in enumerate(tokens)])
         return self.likeliest(len(tokens))
 
+    def copy(self, sequences):
+        """What the first sequence holds becomes that of the others too."""
+        for sequence in sequences:
+            llama.llama_memory_seq_cp(self.memory, 0, sequence, -1, -1)
+
     def likeliest(self, n):
         logits = np.ctypeslib.as_array(llama.llama_get_logits(self.handle), shape=(n, self.vocab))
         return logits.argmax(-1).tolist()
@@ -102,32 +105,31 @@ def prefill(model, flash, _):
 
     def work():
         context.clear()
-        context.prompt(single_ids(PROMPT), 0)
+        context.prompt(ids_of(PROMPT), 0)
 
     took = seconds(work)
     context.close()
     return PROMPT / took
 
 
-def decode_many(model, flash, unified, prompts, count):
-    """Tokens a second of `count` steps after `prompts`, each time from where the last ended."""
-    length = len(prompts[0])
+def decode_many(model, flash, sequences, length, count):
+    """Tokens a second of `count` steps after prompts of a length, each time from the last's end."""
     room = -(-(length + REPEATS * count) // 256) * 256
-    context = Context(model, room * len(prompts), len(prompts), flash, unified)
-    for sequence, ids in enumerate(prompts):
-        context.prompt(ids, sequence)
+    context = Context(model, room * sequences, sequences, flash, False)
+    context.prompt(ids_of(length), 0)
+    context.copy(range(1, sequences))
     starts = itertools.count(length, count)
-    took = seconds(lambda: steps(context, [100] * len(prompts), next(starts), count))
+    took = seconds(lambda: steps(context, [100] * sequences, next(starts), count))
     context.close()
-    return len(prompts) * count / took
+    return sequences * count / took
 
 
-def decode(model, flash, unified):
-    return decode_many(model, flash, unified, [single_ids(CONTEXT - STEPS * REPEATS // 2)], STEPS)
+def decode(model, flash, _):
+    return decode_many(model, flash, 1, CONTEXT - STEPS * REPEATS // 2, STEPS)
 
 
-def decode32(model, flash, unified):
-    return decode_many(model, flash, unified, [ids_of(s) for s in range(MANY)], MANY_STEPS)
+def decode32(model, flash, _):
+    return decode_many(model, flash, MANY, PROMPT, MANY_STEPS)
 
 
 def group(model, flash, unified):
@@ -136,9 +138,8 @@ def group(model, flash, unified):
 
     def work():
         context.clear()
-        context.prompt(single_ids(PROMPT), 0)
-        for sequence in range(1, GROUP + 1):
-            llama.llama_memory_seq_cp(context.memory, 0, sequence, -1, -1)
+        context.prompt(ids_of(PROMPT), 0)
+        context.copy(range(1, GROUP + 1))
         steps(context, context.likeliest(1) * GROUP, PROMPT, NEW, first=1)
 
     took = seconds(work)
@@ -158,10 +159,9 @@ def main():
     if not model:
         sys.exit(f"{path}: llama.cpp cannot open it")
     work = {"prefill": prefill, "decode": decode, "decode32": decode32, "group": group}[what]
-    alone = what in ("prefill", "decode")
     ways = [(flash, unified) for flash in (llama.LLAMA_FLASH_ATTN_TYPE_ENABLED,
                                            llama.LLAMA_FLASH_ATTN_TYPE_DISABLED)
-            for unified in ((True,) if alone else (True, False))]
+            for unified in ((True, False) if what == "group" else (False,))]
     figures = [work(model, *way) for way in ways]
     print("ways (flash, unified):", *(f"{w}: {f:.4g}" for w, f in zip(ways, figures)), file=sys.stderr)
     print("figure", (min if what == "group" else max)(figures))
