@@ -95,18 +95,19 @@ static char *find_python(void) {
 static void make_home(void) {
     char template[] = "/var/tmp/mlagent-test-XXXXXX";
     home = mla_strdup(mkdtemp(template));
-    const char *const folders[] = {"data/first", "data/second", "answers"};
+    const char *const folders[] = {"data/first", "data/second", "answers", "tmp"};
     for (size_t i = 0; i < MLA_COUNT(folders); i++) {
         char *path = mla_fs_join(home, folders[i]);
         assert_int_equal(mla_fs_mkdirs(path, &err), 0);
-        put_file(path, "train.csv", i == 0 ? "x,y\n1,2\n2,4\n" : "SECRET\n42\n");
+        if (i < 3) put_file(path, "train.csv", i == 0 ? "x,y\n1,2\n2,4\n" : "SECRET\n42\n");
+        else setenv("TMPDIR", path, 1);
         free(path);
     }
 }
 
-static mla_runner *new_runner(void) {
+static mla_runner *new_runner(bool no_cgroup) {
     char *root = mla_fs_join(home, "data");
-    mla_runner_options options = {.python = python, .data_root = root};
+    mla_runner_options options = {.python = python, .data_root = root, .no_cgroup = no_cgroup};
     mla_runner *made = mla__runner_create(&options, &err);
     free(root);
     return made;
@@ -116,7 +117,7 @@ static int start_all(void **state) {
     (void)state;
     make_home();
     reset_request();
-    runner = new_runner();
+    runner = new_runner(false);
     if (!runner) print_error("%s\n", err.text);
     return runner ? 0 : -1;
 }

@@ -39,7 +39,7 @@ typedef struct mla_options {               // what any command may be given; NUL
     int port;                              // -1: not given
     mla_compute compute;                   // by default the best for training
     uint64_t seed;
-    bool json, quiet, check, force, jsonl;
+    bool json, quiet, check, force, jsonl, allow_weaker_sandbox;
     char **rest;                           // operands
     int n_rest;
 } mla_options;
@@ -62,6 +62,7 @@ typedef struct mla_pipeline {
     mla_run *run;
     mla_config config;
     char *home, *python;
+    bool allow_weaker_sandbox;
     mla_task **tasks;                      // [n_tasks], all that the config names, owned
     const mla_task **train, **evaluate;    // borrowed from tasks
     size_t n_tasks, n_train, n_evaluate;

@@ -1,4 +1,5 @@
-// `mlagent env TASK`: a person takes the walk of one step by hand, action by action.
+// `mlagent env TASK`: a person takes the walk of one step by hand, action by action; and
+// `mlagent env --check`: which protections scripts are held by on this machine.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "env/action.h"
+#include "env/protections.h"
 
 #define REPLY_MAX 65536
 
@@ -151,6 +153,7 @@ static mla_env *open_env(const mla_options *o, const char *home, const char *dir
     options.python = o->python;
     options.states_path = states;
     options.cache_path = cache;
+    options.allow_weaker_sandbox = o->allow_weaker_sandbox;
     mla_env *env = mla_fs_mkdirs(dir, err) < 0 ? NULL : mla_env_create(&options, err);
     free(states);
     free(cache);
@@ -175,6 +178,51 @@ static int walk_task(const mla_options *o, mla_env *env, const char *home, mla_e
     return rc;
 }
 
+// ---- --check ---------------------------------------------------------------------------------
+
+static void print_protections(const mla_protection *list, size_t n, size_t missing) {
+    for (size_t i = 0; i < n; i++) {
+        printf("%-4s %-24s %s  %s\n", list[i].given ? "yes" : "no", list[i].name,
+               list[i].required ? "required" : "optional", list[i].how);
+    }
+    if (missing) {
+        printf("scripts are not run here: %zu of the required protections %s missing; "
+               "--allow-weaker-sandbox runs them nevertheless\n", missing,
+               missing == 1 ? "is" : "are");
+    } else {
+        puts("scripts are run here: every required protection is given");
+    }
+}
+
+static void print_json(const mla_protection *list, size_t n, bool ok, const char *error) {
+    json_t *all = json_array();
+    for (size_t i = 0; i < n; i++) {
+        json_array_append_new(all, json_pack("{s:s, s:b, s:b, s:s}", "name", list[i].name,
+                                             "required", list[i].required, "given", list[i].given,
+                                             "how", list[i].how));
+    }
+    json_t *object = json_pack("{s:b, s:o, s:s?}", "ok", ok, "protections", all, "error", error);
+    char *line = mla_json_line(object);
+    puts(line);
+    free(line);
+    json_decref(object);
+}
+
+static int check(const mla_options *o, const char *home) {
+    mla_env_options options = mla_env_options_default();
+    options.home = home;
+    options.python = o->python;
+    mla_protection list[MLA_PROTECTIONS_MAX];
+    size_t n = 0, missing = 0;
+    mla_err err = {0};
+    int rc = mla_env_protections(&options, list, &n, &err);
+    for (size_t i = 0; i < n; i++) missing += list[i].required && !list[i].given;
+    if (o->json) print_json(list, n, rc == 0 && !missing, rc < 0 ? err.text : NULL);
+    else if (rc == 0) print_protections(list, n, missing);
+    if (rc < 0 && !o->json) mla_fail(&err);
+    return rc < 0 || missing ? MLA_EXIT_ERROR : MLA_EXIT_OK;
+}
+
 int mla_cmd_env(int argc, char **argv) {
     mla_options o;
     int usage = mla_options_parse(&o, argc, argv);
@@ -184,13 +232,19 @@ int mla_cmd_env(int argc, char **argv) {
         return MLA_EXIT_USAGE;
     }
     mla_err err = {0};
-    char tmp[] = "/tmp/mlagent-env-XXXXXX";
-    if (!o.run && !mkdtemp(tmp)) return mla_fail(&(mla_err){"/tmp: cannot make a folder there"});
     char *home = mla_options_home(&o);
+    if (o.check) {
+        int status = check(&o, home);
+        free(home);
+        return status;
+    }
+    char tmp[] = "/tmp/mlagent-env-XXXXXX";
+    if (!o.run && !mkdtemp(tmp)) {
+        free(home);
+        return mla_fail(&(mla_err){"/tmp: cannot make a folder there"});
+    }
     mla_env *env = open_env(&o, home, o.run ? o.run : tmp, &err);
-    int rc = env ? 0 : -1;
-    if (env && o.check) puts("sandbox: a warm Python runs in its own namespaces, without network");
-    if (env && !o.check) rc = walk_task(&o, env, home, &err);
+    int rc = env ? walk_task(&o, env, home, &err) : -1;
     mla_env_free(env);
     free(home);
     mla_err ignored;

@@ -4,10 +4,13 @@
 #include "base/mem.h"
 #include "cli/cli.h"
 
+#define WEAKER_HELP                                                                   \
+    "  --allow-weaker-sandbox  run scripts though required protections are missing\n"
+
 #define STAGE_HELP                                                                    \
     "  --config FILE    the configuration, copied into the run folder the first time\n" \
     "  --python PATH    interpreter of the task Python\n"                             \
-    "  --force          run the stage again: what it made before is removed\n"
+    "  --force          run the stage again: what it made before is removed\n" WEAKER_HELP
 
 #define COMPUTE_HELP                                                                  \
     "  --compute TYPE   f32, bf16 or int8: of weights and products (default: bf16 where\n" \
@@ -20,7 +23,7 @@ const mla_command *mla_commands(size_t *n) {
          "  --run DIR        the run folder (default: runs/<name in the config>)\n"
          "  --python PATH    interpreter of the task Python\n"
          "  --force          start the run again: what it made before is removed\n"
-         "  --json           print the table as JSON\n", mla_cmd_pipeline},
+         "  --json           print the table as JSON\n" WEAKER_HELP, mla_cmd_pipeline},
         {"collect", "collect RUN [--config CONFIG.yaml]",
          "make expert trajectories and the fine-tuning data set", STAGE_HELP, mla_cmd_stage},
         {"sft", "sft RUN [--config CONFIG.yaml]", "fine-tune the model on the expert's actions",
@@ -36,7 +39,9 @@ const mla_command *mla_commands(size_t *n) {
          "  --run DIR        keep states and run cache there (default: a temporary folder)\n"
          "  --python PATH    interpreter of the task Python\n"
          "  --json           print each step record as JSON\n"
-         "  --check          try the sandbox and say what it gives, then end\n", mla_cmd_env},
+         "  --check          say which protections hold scripts on this machine, one a line; exit\n"
+         "                   status 0 when all that are required are given (docs/sandbox.md)\n"
+         WEAKER_HELP, mla_cmd_env},
         {"serve", "serve MODEL [--adapter DIR]", "serve a model by OpenAI's HTTP API, until Ctrl-C",
          "  --host HOST      where to listen (default 127.0.0.1: this machine only)\n"
          "  --port N         0 takes any free one (default 8080); the address is printed\n"

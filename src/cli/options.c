@@ -11,7 +11,7 @@
 
 enum { HOME = 256, TASKS, CONFIG, RUN, PYTHON, PROMPT, TEMPERATURE, MAX_NEW, SEED, JSON, QUIET,
        CHECK, FORCE, TO, EOS, HOST, PORT, QUEUE, KV_MB, JSONL,
-       COMPUTE, ADAPTER, OLDER_THAN, MAX_MB };
+       COMPUTE, ADAPTER, OLDER_THAN, MAX_MB, ALLOW_WEAKER_SANDBOX };
 
 static const struct option long_options[] = {{"help", no_argument, NULL, 'h'},
                                              {"home", required_argument, NULL, HOME},
@@ -38,6 +38,8 @@ static const struct option long_options[] = {{"help", no_argument, NULL, 'h'},
                                              {"max-mb", required_argument, NULL, MAX_MB},
                                              {"to", required_argument, NULL, TO},
                                              {"eos", required_argument, NULL, EOS},
+                                             {"allow-weaker-sandbox", no_argument, NULL,
+                                              ALLOW_WEAKER_SANDBOX},
                                              {NULL, 0, NULL, 0}};
 
 static int bad_number(const char *option, const char *text) {
@@ -90,6 +92,7 @@ static int take(mla_options *out, int option) {
     case QUIET: out->quiet = true; break;
     case CHECK: out->check = true; break;
     case FORCE: out->force = true; break;
+    case ALLOW_WEAKER_SANDBOX: out->allow_weaker_sandbox = true; break;
     case HOST: out->host = optarg; break;
     case JSONL: out->jsonl = true; break;
     case COMPUTE: rc = read_compute(optarg, &out->compute); break;

@@ -103,7 +103,8 @@ static int open_tasks(mla_pipeline *p, const char *root, mla_err *err) {
 
 int mla_pipeline_open(mla_pipeline *out, const char *run_dir, const char *config,
                       const mla_options *options, mla_err *err) {
-    *out = (mla_pipeline){.home = mla_options_home(options)};
+    *out = (mla_pipeline){.home = mla_options_home(options),
+                          .allow_weaker_sandbox = options->allow_weaker_sandbox};
     out->python = options->python ? mla_strdup(options->python)
                                   : mla_fs_join(out->home, "venv/bin/python");
     char *root = mla_options_tasks(options);
@@ -148,6 +149,7 @@ static int world_open(world *w, const mla_pipeline *p, bool private_scores, mla_
     options.states_path = states;
     options.cache_path = cache;
     options.private_scores = private_scores;
+    options.allow_weaker_sandbox = p->allow_weaker_sandbox;
     w->env = mla_env_create(&options, err);
     w->agent = w->env ? mla_agent_create(w->env, &p->config.reward) : NULL;
     free(states);

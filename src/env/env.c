@@ -52,7 +52,7 @@ typedef struct answers_entry {
 
 struct mla_env {
     char *python, *data_root;
-    bool private_scores;
+    bool private_scores, allow_weaker;
     mla__snapshots *snapshots;
     mla__cache *cache;        // NULL: none
     pthread_mutex_t lock;     // of everything below
@@ -160,7 +160,7 @@ static void *worker_main(void *arg) {
     mla_env *env = w->env;
     mla_err err = {{0}};
     mla_runner_options options = {.python = env->python, .data_root = env->data_root,
-                                  .index = w->index};
+                                  .index = w->index, .allow_weaker = env->allow_weaker};
     mla_runner *runner = mla__runner_create(&options, &err);
     pthread_mutex_lock(&env->lock);
     if (!runner && !env->n_failed++) env->start_err = err;
@@ -236,6 +236,7 @@ mla_env *mla_env_create(const mla_env_options *options, mla_err *err) {
     init_waits(env);
     set_paths(env, options);
     env->private_scores = options->private_scores;
+    env->allow_weaker = options->allow_weaker_sandbox;
     env->n_workers = options->workers;
     env->workers = MLA_NEW_ARRAY(worker, (size_t)options->workers);
     if (open_stores(env, options, err) == 0 && start_workers(env, err) == 0) return env;

@@ -16,6 +16,7 @@ typedef struct mla_env_options {
     const char *states_path;   // states.git, created when absent
     const char *cache_path;    // exec.sqlite, created when absent; NULL: no cache
     bool private_scores;       // evaluation only: facts carry the private half too
+    bool allow_weaker_sandbox; // run scripts with fewer protections than env/protections.h requires
 } mla_env_options;
 
 mla_env_options mla_env_options_default(void);

@@ -1,4 +1,4 @@
-// One run of a script: prepares the workspace, has the warm Python fork, reads the streams, and
+// One run of a script: hands its files over, has the warm Python fork, reads the streams, and
 // ends the run by our own clock and our own memory watch; then reads the submission when nothing of
 // the run is alive. Leaves out: what a submission is worth.
 #include "env/runner.h"
@@ -23,13 +23,10 @@
 
 #define SUBMISSION "submission.csv"
 #define TICK_MS 20             // how often memory is looked at
-#define DISK_TICKS 12          // and the workspace's size, in ticks
 #define SETUP_SECONDS 20.0     // from the request to the script
 #define END_SECONDS 20.0       // from its end to the last process gone
-#define DISK_MB 1024           // what a run may keep in its workspace
-#define DISK_ENTRIES 10000
+#define WORKSPACE_INODES 10000
 #define FILE_MB 512
-#define PROCESSES 256          // threads count too
 #define OPEN_FILES 1024
 #define TMP_INODES 20000
 
@@ -45,7 +42,6 @@ typedef struct run {           // one attempt
     pid_t init;                // host's pid of process 1 of the run
     int pidfd;                 // the same, proof against reuse
     double began, deadline;
-    unsigned ticks;
     bool begun;                // the script was let go
     bool reported;             // how it ended is known from inside
     mla_outcome ended_by;      // OK, or why we ended it
@@ -79,17 +75,16 @@ static char *relative_data(const mla_runner *runner, const char *data_dir, mla_e
     return below;
 }
 
-static int prepare_workspace(mla_runner *runner, const mla_run_request *request, mla_err *err) {
-    if (mla__folder_remove(runner->dir, SUBMISSION, err) < 0) return -1;
-    if (request->data_dir) {
-        if (mla__folder_remove(runner->dir, "data", err) < 0) return -1;
-        if (mkdirat(runner->dir, "data", 0755) < 0) {
-            return mla_err_set(err, "cannot make the workspace's data folder: %s",
-                               strerror(errno));
-        }
-    }
+// The files become readable for those that runs are; limits are set where the kernel keeps them.
+static int prepare(mla_runner *runner, const mla_run_request *request, mla_err *err) {
+    mla__runner_let_go(runner);
+    mla__cgroup_limit(&runner->cgroup, request->memory_mb, MLA__PROCESSES);
     if (runner->runs_as.uid == geteuid()) return 0;
     return mla__folder_chown(runner->dir, runner->runs_as, err);
+}
+
+static int between(int low, int value, int high) {
+    return value < low ? low : value > high ? high : value;
 }
 
 static json_t *describe(const mla_runner *runner, const mla_run_request *request,
@@ -101,15 +96,15 @@ static json_t *describe(const mla_runner *runner, const mla_run_request *request
             json_array_append_new(below_tmp, json_string(python[i]));
         }
     }
-    int tmp_mb = request->memory_mb / 4;
-    tmp_mb = tmp_mb < 64 ? 64 : tmp_mb > 512 ? 512 : tmp_mb;
     // Processor time is a backstop behind our clock: never the first to strike, on any core count.
     double cpu = (request->seconds + 10) * (double)sysconf(_SC_NPROCESSORS_ONLN);
-    return json_pack("{s:s, s:s?, s:o, s:I, s:I, s:i, s:i, s:i, s:i, s:i}", "script",
+    return json_pack("{s:s, s:s?, s:o, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "script",
                      request->script, "data", data, "below_tmp", below_tmp, "seed",
                      (json_int_t)(request->seed >> 1), "cpu_seconds", (json_int_t)cpu + 1,
-                     "file_mb", FILE_MB, "files", OPEN_FILES, "processes", PROCESSES, "tmp_mb",
-                     tmp_mb, "tmp_inodes", TMP_INODES);
+                     "file_mb", FILE_MB, "files", OPEN_FILES, "processes", MLA__PROCESSES,
+                     "workspace_mb", between(64, request->memory_mb / 2, 1024),
+                     "workspace_inodes", WORKSPACE_INODES,
+                     "tmp_mb", between(64, request->memory_mb / 4, 512), "tmp_inodes", TMP_INODES);
 }
 
 // ---- during ----------------------------------------------------------------------------------
@@ -183,38 +178,47 @@ static void on_exit_report(run *r, const json_t *message) {
     }
 }
 
+// Nothing of the run is alive. What the kernel ended for memory is out of memory, even when it was
+// the first process of the run or a child that the script could do without.
+static void on_done(run *r) {
+    if (r->ended_by == MLA_OUTCOME_OK && mla__cgroup_killed(&r->runner->cgroup)) {
+        r->ended_by = MLA_OUTCOME_OUT_OF_MEMORY;
+        set_error_type(r, "");
+        if (!r->reported) r->result->seconds = mla_clock() - r->began;
+    }
+    if (r->reported || r->ended_by != MLA_OUTCOME_OK) r->phase = RUN_GONE;
+    else break_run(r, "a run ended without a report");
+}
+
 static void on_message(run *r) {
     pid_t sender = 0;
-    json_t *message = mla__warm_receive(&r->runner->warm, &sender);
+    int folders[MLA__RUN_FOLDERS];
+    json_t *message = mla__warm_receive(&r->runner->warm, &sender, folders, MLA__RUN_FOLDERS);
     if (!message) {
         break_run(r, "the warm Python ended");
         return;
     }
     const char *event = mla_json_get_text(message, "event", "");
     if (strcmp(event, "started") == 0 && r->phase == RUN_SETUP) {
+        memcpy(r->runner->left, folders, sizeof folders);
         on_started(r, sender);
     } else if (strcmp(event, "exit") == 0) {
         on_exit_report(r, message);
     } else if (strcmp(event, "broken") == 0) {
         if (r->ended_by == MLA_OUTCOME_OK) break_run(r, mla_json_get_text(message, "what", "?"));
     } else if (strcmp(event, "done") == 0) {
-        if (r->reported || r->ended_by != MLA_OUTCOME_OK) r->phase = RUN_GONE;
-        else break_run(r, "a run ended without a report");
+        on_done(r);
     }
     json_decref(message);
 }
 
 static void on_tick(run *r) {
     if (r->phase != RUN_SCRIPT) return;
-    double mb = mla__watch_memory(r->init, r->request->memory_mb);
+    double limit = r->request->memory_mb;
+    double mb = mla__watch_memory(r->init, r->runner->left, MLA__RUN_FOLDERS, limit);
     if (mb > r->result->peak_mb) r->result->peak_mb = mb;
-    if (mb > r->request->memory_mb) {
+    if (mb > limit || mla__cgroup_killed(&r->runner->cgroup)) {
         end_run(r, MLA_OUTCOME_OUT_OF_MEMORY, "");
-    } else if (++r->ticks % DISK_TICKS == 0) {
-        mla__usage used = mla__folder_usage(r->runner->dir);
-        if (used.mb > DISK_MB || used.entries > DISK_ENTRIES || used.too_deep) {
-            end_run(r, MLA_OUTCOME_SCRIPT_ERROR, "disk quota");
-        }
     }
 }
 
@@ -254,8 +258,8 @@ static void follow(run *r) {
 // ---- after -----------------------------------------------------------------------------------
 
 static void read_submission(const mla_runner *runner, mla_run_result *result) {
-    int got = mla__folder_read(runner->dir, SUBMISSION, MLA__SUBMISSION_MAX, &result->submission,
-                               &result->submission_len);
+    int got = mla__folder_read(runner->left[0], SUBMISSION, MLA__SUBMISSION_MAX,
+                               &result->submission, &result->submission_len);
     result->has_submission = got != 0;
     result->submission_too_big = got < 0;
 }
@@ -267,7 +271,6 @@ static void finish(run *r) {
     r->result->out = mla__capture_text(&r->captured[0]);
     r->result->err = mla__capture_text(&r->captured[1]);
     if (r->ended_by != MLA_OUTCOME_OK) r->result->outcome = r->ended_by;
-    if (r->request->data_dir) unlinkat(r->runner->dir, "data", AT_REMOVEDIR);
     read_submission(r->runner, r->result);
 }
 
@@ -292,7 +295,7 @@ static int start(run *r, mla_err *err) {
     char *data = NULL;
     int ends[2];
     if (request->data_dir && !(data = relative_data(r->runner, request->data_dir, err))) return -1;
-    int rc = prepare_workspace(r->runner, request, err);
+    int rc = prepare(r->runner, request, err);
     if (rc == 0) rc = open_streams(r, ends, err);
     if (rc == 0) {
         json_t *message = describe(r->runner, request, data);

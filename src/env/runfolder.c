@@ -1,4 +1,5 @@
-// The workspace as seen from the host after a script has had its hands in it: everything by folder
+// Folders that are emptied, handed over and read, even when a script has had its hands in them, or
+// another user of this machine in what a killed program left: everything by folder
 // descriptor and name, so that no link is followed and no path can lead outside.
 #include "env/sandbox.h"
 
@@ -13,8 +14,7 @@
 
 #include "base/mem.h"
 
-#define MAX_DEPTH 32          // deeper folders are brought up first, or count as too much
-#define MAX_COUNTED 1000000   // entries looked at when measuring
+#define MAX_DEPTH 32          // deeper folders are brought up first
 
 typedef struct walk walk;
 struct walk {
@@ -24,7 +24,6 @@ struct walk {
     int top;
     unsigned moved;
     mla__identity to;
-    mla__usage usage;
 };
 
 static int open_folder(const walk *w, int dir, const char *name) {
@@ -111,21 +110,6 @@ int mla__folder_chown(int dir, mla__identity to, mla_err *err) {
     walk w = {.visit = visit_chown, .top = dir, .to = to};
     if (walk_top(&w, dir) == 0 && fchown(dir, to.uid, to.gid) == 0) return 0;
     return mla_err_set(err, "cannot hand a workspace to the user nobody: %s", strerror(errno));
-}
-
-static int visit_measure(walk *w, int dir, const char *name, const struct stat *st, bool deep) {
-    (void)dir;
-    (void)name;
-    w->usage.mb += (double)st->st_blocks * 512 / (1 << 20);
-    w->usage.entries++;
-    w->usage.too_deep |= deep;
-    return w->usage.entries > MAX_COUNTED ? -1 : 0;
-}
-
-mla__usage mla__folder_usage(int dir) {
-    walk w = {.visit = visit_measure, .top = dir};
-    if (walk_top(&w, dir) < 0) return w.usage;    // a running script moves things about: no harm
-    return w.usage;
 }
 
 int mla__folder_read(int dir, const char *name, size_t max, char **bytes, size_t *len) {

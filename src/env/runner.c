@@ -90,17 +90,62 @@ static int resolve_data(mla_runner *runner, const char *data_root, mla_err *err)
 }
 
 int mla__runner_warm_up(mla_runner *runner, mla_err *err) {
-    return mla__warm_start(&runner->warm, &runner->python, runner->data_root, runner->workspace,
-                           err);
+    const mla__place place = {.data_root = runner->data_root, .workspace = runner->workspace,
+                              .cgroup = &runner->cgroup};
+    if (mla__warm_start(&runner->warm, &runner->python, &place, err) < 0) return -1;
+    if (!mla__cgroup_holds(&runner->cgroup, runner->warm.pid)) {
+        mla_debug("worker %d: its control group does not take it", runner->index);
+        mla__cgroup_close(&runner->cgroup);
+    }
+    return 0;
 }
 
-// A run that does nothing, to learn now and not from every run that namespaces inside of
-// namespaces are not allowed.
-static int probe(mla_runner *runner, mla_err *err) {
-    mla_run_request request = {.script = "probe.py", .seconds = 60, .memory_mb = 4096};
+void mla__runner_let_go(mla_runner *runner) {
+    for (size_t i = 0; i < MLA__RUN_FOLDERS; i++) {
+        if (runner->left[i] >= 0) close(runner->left[i]);
+        runner->left[i] = -1;
+    }
+}
+
+int mla__runner_left(const mla_runner *runner) {
+    return runner->left[0];
+}
+
+// The required protections that are not given, as one list; empty when there is none.
+static void list_missing(const mla_runner *runner, mla_buf *out) {
+    mla_buf_init(out, 600);
+    for (size_t i = 0; i < runner->n_protections; i++) {
+        const mla_protection *p = &runner->protections[i];
+        if (p->required && !p->given) {
+            mla_buf_printf(out, "%s%s (%s)", out->len ? ", " : "", p->name, p->how);
+        }
+    }
+}
+
+static int judge(mla_runner *runner, const char *seen, bool allow_weaker, mla_err *err) {
+    mla_buf missing;
+    int rc = mla__protections_judge(runner, seen, runner->protections, &runner->n_protections, err);
+    if (rc < 0) return rc;
+    list_missing(runner, &missing);
+    if (missing.len && allow_weaker) {
+        mla_warn("scripts run with fewer protections than they should: without %s",
+                 mla_buf_text(&missing));
+    } else if (missing.len) {
+        rc = mla_err_set(err, "scripts are not run, as this machine's sandbox is without %s: see "
+                              "mlagent env --check and docs/sandbox.md, or give "
+                              "--allow-weaker-sandbox", mla_buf_text(&missing));
+    }
+    mla_buf_clear(&missing);
+    return rc;
+}
+
+// A run that looks around, to learn now and not from every run what this machine does not allow.
+static int probe(mla_runner *runner, bool allow_weaker, mla_err *err) {
+    mla_run_request request = {.script = "probe.py", .seconds = 60, .memory_mb = 4096,
+                               .max_output = 16384};
     mla_run_result result = {0};
     char *path = mla_fs_join(runner->workspace, request.script);
-    int rc = mla_fs_write(path, "pass\n", 5, err);
+    int rc = mla_fs_write(path, mla__probe_script, strlen(mla__probe_script), err);
     free(path);
     if (rc < 0) return -1;
     rc = mla__attempt(runner, &request, &result, err);
@@ -108,9 +153,11 @@ static int probe(mla_runner *runner, mla_err *err) {
         mla_err_wrap(err, "the sandbox starts, but no run in it does (a run takes namespaces of "
                           "its own: the machine or container must allow nested ones)");
     } else if (rc == 0 && result.outcome != MLA_OUTCOME_OK) {
-        rc = mla_err_set(err, "a script that does nothing ends in the sandbox with \"%s\" (%s): "
+        rc = mla_err_set(err, "a script that looks around ends in the sandbox with \"%s\" (%s): "
                               "run scripts/setup", mla_outcome_name(result.outcome),
                          result.error_type ? result.error_type : "no exception");
+    } else if (rc == 0) {
+        rc = judge(runner, result.out, allow_weaker, err);
     }
     mla__run_result_clear(&result);
     return rc == 0 ? 0 : -1;
@@ -120,13 +167,16 @@ mla_runner *mla__runner_create(const mla_runner_options *options, mla_err *err) 
     sweep();
     mla_runner *runner = MLA_NEW(mla_runner);
     runner->dir = runner->lock = -1;
+    memset(runner->left, -1, sizeof runner->left);
+    runner->cgroup = (mla__cgroup){.locks = {-1, -1}};
+    if (!options->no_cgroup) mla__cgroup_open(&runner->cgroup);
     runner->index = options->index;
     runner->runs_as = mla__sandbox_identity();
     runner->warm.sandbox = (mla__sandbox){.pid = -1, .control = -1, .log = -1};
     if (mla__python_find(&runner->python, options->python, err) < 0 ||
         resolve_data(runner, options->data_root, err) < 0 || make_folder(runner, err) < 0 ||
         mla__folder_chown(runner->dir, runner->runs_as, err) < 0 ||
-        mla__runner_warm_up(runner, err) < 0 || probe(runner, err) < 0) {
+        mla__runner_warm_up(runner, err) < 0 || probe(runner, options->allow_weaker, err) < 0) {
         mla__runner_free(runner);
         return NULL;
     }
@@ -135,7 +185,9 @@ mla_runner *mla__runner_create(const mla_runner_options *options, mla_err *err) 
 
 void mla__runner_free(mla_runner *runner) {
     if (!runner) return;
+    mla__runner_let_go(runner);
     mla__warm_stop(&runner->warm);
+    mla__cgroup_close(&runner->cgroup);
     mla_err err = {0};
     if (runner->dir >= 0) {
         if (mla__folder_empty(runner->dir, &err) < 0) mla_warn("%s", err.text);
@@ -152,6 +204,7 @@ void mla__runner_free(mla_runner *runner) {
 }
 
 const char *mla__runner_workspace(mla_runner *runner, mla_err *err) {
+    mla__runner_let_go(runner);
     return mla__folder_empty(runner->dir, err) < 0 ? NULL : runner->workspace;
 }
 

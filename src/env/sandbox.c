@@ -1,6 +1,6 @@
-// Bubblewrap around one Python: every namespace, no network, no capabilities, a read-only system
-// and one writable folder. As root it is started as nobody, from a stage of bind mounts that nobody
-// can reach, so that scripts never have root's uid. Leaves out: what the Python does in there.
+// Bubblewrap around one Python: every namespace, no network, no capabilities, and nothing of the
+// host that is not read-only. As root it is started as nobody, from a stage of bind mounts that
+// nobody can reach, so that scripts never have root's uid. Leaves out: what the Python does in there.
 #include "env/sandbox.h"
 
 #include <errno.h>
@@ -33,18 +33,18 @@
 #define MAX_ARGS 160
 #define STAGE "/tmp"       // covered by a tmpfs in the child's own mount namespace only
 
-typedef struct place {
+typedef struct bound {
     char *source, *dest;   // owned
-    bool writable;
     char stage[16];        // where the child mounts `source` for bubblewrap to find
-} place;
+} bound;
 
 typedef struct plan {      // all that the child needs, made before the fork
-    place binds[MAX_BINDS];
+    bound binds[MAX_BINDS];
     size_t n_binds;
     char *args[MAX_ARGS];  // owned
     size_t n_args;
     char *bwrap;           // owned
+    char *groups[2];       // owned; files to which it writes itself, or NULL
     bool root;
 } plan;
 
@@ -150,12 +150,12 @@ static void add_all(plan *p, const char *const *args) {
     for (; *args; args++) add(p, *args);
 }
 
-static void add_bind(plan *p, const char *source, const char *dest, bool writable) {
+static void add_bind(plan *p, const char *source, const char *dest) {
     MLA_ASSERT(p->n_binds < MAX_BINDS);
-    place *b = &p->binds[p->n_binds++];
-    *b = (place){.source = mla_strdup(source), .dest = mla_strdup(dest), .writable = writable};
+    bound *b = &p->binds[p->n_binds++];
+    *b = (bound){.source = mla_strdup(source), .dest = mla_strdup(dest)};
     snprintf(b->stage, sizeof b->stage, STAGE "/%zu", p->n_binds);
-    add(p, writable ? "--bind" : "--ro-bind");
+    add(p, "--ro-bind");
     add(p, p->root ? b->stage : b->source);
     add(p, b->dest);
 }
@@ -203,12 +203,20 @@ static void add_interpreter(plan *p, const mla__python *python) {
         first = python->prefix;
         second = python->base_prefix;
     }
-    if (!is_below(first, "/usr")) add_bind(p, first, first, false);
-    if (!is_below(second, "/usr") && !is_below(second, first)) add_bind(p, second, second, false);
+    if (!is_below(first, "/usr")) add_bind(p, first, first);
+    if (!is_below(second, "/usr") && !is_below(second, first)) add_bind(p, second, second);
 }
 
-static void plan_make(plan *p, const mla__python *python, const char *data_root,
-                      const char *workspace, const char *code) {
+static void plan_groups(plan *p, const mla__cgroup *cgroup) {
+    const char *folders[] = {cgroup->memory, cgroup->pids};
+    for (size_t i = 0; i < MLA_COUNT(folders); i++) {
+        if (folders[i]) p->groups[i] = mla_fs_join(folders[i], "cgroup.procs");
+    }
+}
+
+static void plan_make(plan *p, const mla__python *python, const mla__place *place,
+                      const char *code) {
+    plan_groups(p, place->cgroup);
     p->root = mla__sandbox_identity().uid != geteuid();
     add_all(p, (const char *const[]){
                    "bwrap", "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-net",
@@ -220,8 +228,8 @@ static void plan_make(plan *p, const mla__python *python, const char *data_root,
     add_all(p, (const char *const[]){"--tmpfs", "/tmp", "--proc", "/proc", "--dev", "/dev",
                                      "--tmpfs", "/dev/shm", NULL});
     add_interpreter(p, python);
-    add_bind(p, workspace, "/mla/workspace", true);
-    if (data_root) add_bind(p, data_root, "/mla/data", false);
+    add_bind(p, place->workspace, "/mla/workspace");
+    if (place->data_root) add_bind(p, place->data_root, "/mla/data");
     else add_all(p, (const char *const[]){"--dir", "/mla/data", NULL});
     // What a run leaves anywhere but in the workspace would be there for the next one.
     add_all(p, (const char *const[]){"--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/",
@@ -236,6 +244,8 @@ static void plan_clear(plan *p) {
         free(p->binds[i].dest);
     }
     free(p->bwrap);
+    free(p->groups[0]);
+    free(p->groups[1]);
 }
 
 // Bubblewrap on PATH, as execvp would find it: the child of a program with threads must not look.
@@ -300,6 +310,17 @@ static void become_nobody(void) {
     if (setresuid(NOBODY, NOBODY, NOBODY) < 0) fail("become user nobody");
 }
 
+// Whether it has worked is seen from outside, once the Python is up.
+static void join_groups(const plan *p) {
+    for (size_t i = 0; i < MLA_COUNT(p->groups); i++) {
+        int fd = p->groups[i] ? open(p->groups[i], O_WRONLY | O_CLOEXEC) : -1;
+        if (fd < 0) continue;
+        ssize_t n = write(fd, "0", 1);
+        close(fd);
+        if (n < 0) return;
+    }
+}
+
 static int high_copy(int fd) {
     int copy = fcntl(fd, F_DUPFD_CLOEXEC, 64);
     if (copy < 0) fail("duplicate a descriptor");
@@ -320,6 +341,7 @@ _Noreturn static void child(const plan *p, int control, int log, int report) {
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
+    join_groups(p);
     setsid();      // a Ctrl-C at the terminal is the program's to handle
     if (p->root) {
         stage_binds(p);
@@ -380,13 +402,13 @@ static int spawn(mla__sandbox *out, plan *p, mla_err *err) {
     return rc;
 }
 
-int mla__sandbox_start(mla__sandbox *out, const mla__python *python, const char *data_root,
-                       const char *workspace, const char *code, mla_err *err) {
+int mla__sandbox_start(mla__sandbox *out, const mla__python *python, const mla__place *place,
+                       const char *code, mla_err *err) {
     *out = (mla__sandbox){.pid = -1, .control = -1, .log = -1};
     plan *p = MLA_NEW(plan);
     int rc = -1;
     if ((p->bwrap = find_bwrap(err))) {
-        plan_make(p, python, data_root, workspace, code);
+        plan_make(p, python, place, code);
         rc = spawn(out, p, err);
     }
     plan_clear(p);

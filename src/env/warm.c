@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -58,6 +59,7 @@ static int send_text(const mla__warm *warm, const char *text) {
 
 static int greet(mla__warm *warm, mla_err *err) {
     json_t *hello = json_object();
+    json_object_set_new(hello, "clone", json_integer(SYS_clone));
     int rc = add_filter(hello, "outer", false, err);
     if (rc == 0) rc = add_filter(hello, "strict", true, err);
     if (rc == 0 && (send_text(warm, mla__warm_py) < 0 ||
@@ -78,20 +80,19 @@ static int await_ready(mla__warm *warm) {
         int n = poll(&ready, 1, (int)(left * 1000) + 1);
         if (n < 0 && errno != EINTR) return 0;
         if (n <= 0) continue;
-        json_t *message = mla__warm_receive(warm, &warm->pid);
+        json_t *message = mla__warm_receive(warm, &warm->pid, NULL, 0);
         if (!message) return 0;
         warm->versions = mla_strdup(mla_json_get_text(message, "versions", "python"));
+        warm->namespaces = json_incref(json_object_get(message, "namespaces"));
         json_decref(message);
         return 1;
     }
 }
 
-int mla__warm_start(mla__warm *warm, const mla__python *python, const char *data_root,
-                    const char *workspace, mla_err *err) {
+int mla__warm_start(mla__warm *warm, const mla__python *python, const mla__place *place,
+                    mla_err *err) {
     *warm = (mla__warm){0};
-    if (mla__sandbox_start(&warm->sandbox, python, data_root, workspace, bootstrap, err) < 0) {
-        return -1;
-    }
+    if (mla__sandbox_start(&warm->sandbox, python, place, bootstrap, err) < 0) return -1;
     // A sandbox that is gone already says why in its log, which is the better message.
     int rc = greet(warm, err) < 0 ? 0 : await_ready(warm);
     if (rc == 1) return 0;
@@ -110,6 +111,7 @@ int mla__warm_start(mla__warm *warm, const mla__python *python, const char *data
 void mla__warm_stop(mla__warm *warm) {
     if (warm->sandbox.pid > 0) mla__sandbox_stop(&warm->sandbox, warm->pid);
     free(warm->versions);
+    json_decref(warm->namespaces);
     *warm = (mla__warm){.sandbox = {.pid = -1, .control = -1, .log = -1}};
 }
 
@@ -139,12 +141,32 @@ int mla__warm_send(mla__warm *warm, const json_t *message, const int *fds, size_
     return n < 0 ? -1 : 0;
 }
 
-json_t *mla__warm_receive(mla__warm *warm, pid_t *sender) {
+// Takes what the control part of a message brings: descriptors beyond those wanted are closed.
+static void take_control(struct msghdr *header, pid_t *sender, int *fds, size_t fd_count) {
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(header); c; c = CMSG_NXTHDR(header, c)) {
+        if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_CREDENTIALS) {
+            struct ucred who;
+            memcpy(&who, CMSG_DATA(c), sizeof who);
+            *sender = who.pid;
+        } else if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
+            size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+            for (size_t i = 0; i < n; i++) {
+                int fd;
+                memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
+                if (i < fd_count) fds[i] = fd;
+                else close(fd);
+            }
+        }
+    }
+}
+
+json_t *mla__warm_receive(mla__warm *warm, pid_t *sender, int *fds, size_t fd_count) {
+    for (size_t i = 0; i < fd_count; i++) fds[i] = -1;
     static const size_t max = MESSAGE_MAX;
     char *text = mla_alloc(max, 1);
     union {
         struct cmsghdr align;
-        char bytes[CMSG_SPACE(sizeof(struct ucred))];
+        char bytes[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(4 * sizeof(int))];
     } control;
     struct iovec part = {.iov_base = text, .iov_len = max};
     struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes,
@@ -154,11 +176,6 @@ json_t *mla__warm_receive(mla__warm *warm, pid_t *sender) {
     while (n < 0 && errno == EINTR);
     json_t *message = n > 0 ? mla_json_parse(text, (size_t)n, "the warm Python", NULL) : NULL;
     free(text);
-    struct cmsghdr *cmsg = n > 0 ? CMSG_FIRSTHDR(&header) : NULL;
-    if (cmsg && cmsg->cmsg_type == SCM_CREDENTIALS) {
-        struct ucred who;
-        memcpy(&who, CMSG_DATA(cmsg), sizeof who);
-        *sender = who.pid;
-    }
+    if (n > 0) take_control(&header, sender, fds, fd_count);
     return message;
 }

@@ -1,11 +1,13 @@
 # The warm interpreter: runs inside the sandbox as its process 1, imports the usual packages once
 # and forks every run. It holds no secrets and judges nothing: time, memory and scores are the
 # host's. The program sends it this text as the first message on the control socket.
-# A run is three processes:
-#   A  takes namespaces of its own (user, mount, pid, ipc) and waits;
-#   B  is process 1 in them, mounts what the run may see, and reports how the script ended;
-#   C  gives up every privilege, loads the strict system call filter and becomes the script.
-# When B ends, for whatever reason, the kernel ends everything that the script started.
+# A run is two processes:
+#   A  is cloned into namespaces of its own (user, mount, pid, ipc) and is process 1 in them; it
+#      mounts what the run may see, and reports how the script ended;
+#   B  gives up every privilege, loads the strict system call filter and becomes the script.
+# When A ends, for whatever reason, the kernel ends everything that the script started. All that a
+# run writes is in memory file systems of its own, with limits; the host gets a grip on them, and
+# they go when it lets go.
 import sys
 
 sys.path.pop(0)  # the current folder, put there by -c
@@ -44,13 +46,15 @@ USUAL = (
 VERSIONED = ("numpy", "pandas", "scipy", "sklearn", "lightgbm", "xgboost")
 
 CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID = 0x20000, 0x8000000, 0x10000000, 0x20000000
+NAMESPACES = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
-MS_BIND, MS_REC, MS_SLAVE = 0x1000, 0x4000, 0x80000
+MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
 PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 4, 22, 24, 38
 PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, SECCOMP_MODE_FILTER = 47, 4, 2
 LINUX_CAPABILITY_VERSION_3 = 0x20080522
 
 libc = ctypes.CDLL(None, use_errno=True)
+clone_call = ctypes.PyDLL(None, use_errno=True).syscall
 
 
 class SockFprog(ctypes.Structure):
@@ -91,11 +95,11 @@ def drop_privileges():
     prctl(PR_SET_NO_NEW_PRIVS, 1, "no new privileges")
 
 
-def send(control, **message):
-    control.send(json.dumps(message).encode())
+def send(control, fds=(), **message):
+    socket.send_fds(control, [json.dumps(message).encode()], fds)
 
 
-# ---- C: the script ----------------------------------------------------------------------------
+# ---- B: the script ----------------------------------------------------------------------------
 
 def set_limits(run):
     def limit(which, value):
@@ -189,23 +193,58 @@ def become_script(run, program, report, streams):
     finish(execute(run, report))
 
 
-# ---- B: process 1 of the run ------------------------------------------------------------------
+# ---- A: process 1 of the run ------------------------------------------------------------------
+
+def copy_files(source, target, without):
+    """The files and folders below an open folder, into an empty one."""
+    with os.scandir(source) as entries:
+        for entry in entries:
+            name = entry.name
+            if name in without:
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=source)
+                os.mkdir(f"{target}/{name}")
+                copy_files(inner, f"{target}/{name}", ())
+                os.close(inner)
+            elif entry.is_file(follow_symlinks=False):
+                fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=source)
+                with open(fd, "rb") as file, open(f"{target}/{name}", "wb", 0) as copy:
+                    copy.write(file.read())
+
+
+def mount_memory(target, mb, inodes, mode):
+    mount("tmpfs", target, "tmpfs", MS_NOSUID | MS_NODEV,
+          f"mode={mode},size={mb}m,nr_inodes={inodes}")
+
+
+def mount_workspace(run):
+    source = os.open(WORKSPACE, os.O_RDONLY | os.O_DIRECTORY)
+    mount_memory(WORKSPACE, run["workspace_mb"], run["workspace_inodes"], "755")
+    without = ["submission.csv"]
+    if run["data"] is not None:
+        without.append("data")
+        os.mkdir(f"{WORKSPACE}/data")
+        mount(f"{DATA}/{run['data']}", f"{WORKSPACE}/data", None, MS_BIND)
+    copy_files(source, WORKSPACE, without)
+    os.close(source)
+
 
 def mount_view(run):
-    mount("none", "/", None, MS_SLAVE | MS_REC)
-    if run["data"] is not None:
-        mount(f"{DATA}/{run['data']}", f"{WORKSPACE}/data", None, MS_BIND)
+    """Mounts it and returns open folders of all that the run may write to, the workspace first."""
+    mount("none", "/", None, MS_PRIVATE | MS_REC)
+    mount_workspace(run)
     # The interpreter may live below /tmp, which is about to be covered.
     kept = [(path, os.open(path, os.O_PATH)) for path in run["below_tmp"]]
-    limits = f"size={run['tmp_mb']}m,nr_inodes={run['tmp_inodes']}"
-    mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, f"mode=1777,{limits}")
-    mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, f"mode=1777,{limits}")
+    for target in ("/tmp", "/dev/shm"):
+        mount_memory(target, run["tmp_mb"], run["tmp_inodes"], "1777")
     for path, fd in kept:
         os.makedirs(path)
         mount(f"/proc/self/fd/{fd}", path, None, MS_BIND)
         os.close(fd)
     mount("tmpfs", DATA, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV, "size=4k")
-    mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    mount("proc", "/proc", "proc", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    return [os.open(path, os.O_RDONLY | os.O_DIRECTORY) for path in (WORKSPACE, "/tmp", "/dev/shm")]
 
 
 def wait_for(child):
@@ -216,10 +255,12 @@ def wait_for(child):
 
 
 def run_init(control, run, program, streams):
-    mount_view(run)
-    send(control, event="started")
+    folders = mount_view(run)
+    send(control, folders, event="started")
     if not control.recv(16):  # the host has its grip on this process
         return
+    for fd in folders:
+        os.close(fd)
     report_read, report_write = os.pipe()
     os.set_blocking(report_read, False)
     script = os.fork()
@@ -244,42 +285,45 @@ def run_init(control, run, program, streams):
          signal=os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0)
 
 
-# ---- A and the loop ---------------------------------------------------------------------------
-
-def map_ids(uid, gid):
+def enter(uid, gid):
     for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"),
-                       ("gid_map", f"{gid} {gid} 1")):
+                       ("gid_map", f"{gid} {gid} 1"),
+                       ("oom_score_adj", "1000")):  # when the kernel ends something, then a run
         with open(f"/proc/self/{name}", "w") as file:
             file.write(text)
-
-
-def run_outer(control, run, program, streams):
-    """Returns in process B only."""
-    uid, gid = os.getuid(), os.getgid()
-    prctl(PR_SET_DUMPABLE, 1)  # else /proc/self is not ours to write
-    must(libc.unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC), "unshare")
-    map_ids(uid, gid)
     prctl(PR_SET_DUMPABLE, 0)
-    init = os.fork()
-    if init:
-        for fd in streams:
-            os.close(fd)
-        os.waitpid(init, 0)
+
+
+# ---- the warm interpreter ---------------------------------------------------------------------
+
+def clone_init(number):
+    """A fork into new namespaces; there is one thread, and it keeps the interpreter's lock."""
+    prctl(PR_SET_DUMPABLE, 1)  # else /proc/self is not the child's to write
+    pid = clone_call(number, NAMESPACES | signal.SIGCHLD, 0, 0, 0, 0)
+    if pid:
+        prctl(PR_SET_DUMPABLE, 0)
+    if pid < 0:
+        raise OSError(f"clone: {os.strerror(ctypes.get_errno())}")
+    return pid
+
+
+def serve_one(control, run, hello, streams):
+    uid, gid = os.getuid(), os.getgid()
+    try:
+        init = clone_init(hello["clone"])
+    except OSError as error:
+        send(control, event="broken", what=str(error))
         os._exit(0)
-    run_init(control, run, program, streams)
-
-
-def serve_one(control, run, program, streams):
-    outer = os.fork()
-    if outer == 0:
+    if init == 0:
         try:
-            run_outer(control, run, program, streams)
+            enter(uid, gid)
+            run_init(control, run, hello["strict"], streams)
         except BaseException as error:
             send(control, event="broken", what=f"{type(error).__name__}: {error}")
         os._exit(0)
     for fd in streams:
         os.close(fd)
-    pidfd = os.pidfd_open(outer)
+    pidfd = os.pidfd_open(init)
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
     poll.register(control, 0)  # a hang-up: the host is gone
@@ -289,7 +333,7 @@ def serve_one(control, run, program, streams):
             os._exit(0)
         if pidfd in ready:
             break
-    os.waitpid(outer, 0)
+    os.waitpid(init, 0)
     os.close(pidfd)
     send(control, event="done")
 
@@ -311,24 +355,30 @@ def import_packages():
     return " ".join(found)
 
 
+def read_namespaces():
+    names = ("user", "mnt", "pid", "ipc", "net", "uts", "cgroup")
+    return {name: os.readlink(f"/proc/self/ns/{name}") for name in names}
+
+
 def serve():
     control = socket.socket(fileno=CONTROL)
     control.set_inheritable(False)
     prctl(PR_SET_DUMPABLE, 0)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     hello = json.loads(control.recv(1 << 16))
+    for name in ("outer", "strict"):
+        hello[name] = bytes.fromhex(hello[name])
     versions = import_packages()
-    load_filter(bytes.fromhex(hello["outer"]))
-    program = bytes.fromhex(hello["strict"])
+    load_filter(hello["outer"])
     gc.collect()
     gc.disable()
     gc.freeze()
-    send(control, event="ready", versions=versions)
+    send(control, event="ready", versions=versions, namespaces=read_namespaces())
     while True:
         message, fds, _, _ = socket.recv_fds(control, 1 << 16, 2)
         if not message:
             os._exit(0)
-        serve_one(control, json.loads(message), program, fds)
+        serve_one(control, json.loads(message), hello, fds)
 
 
 serve()

@@ -1,5 +1,6 @@
-// Resident memory of a run, read from the host's /proc while it runs. An address-space limit would
-// break the threads of OpenBLAS, and a cgroup is not writable everywhere; this works for anybody.
+// Memory of a run, read from the host's /proc and the run's own file systems while it runs. An
+// address-space limit would break the threads of OpenBLAS, and a control group is not writable
+// everywhere; this works for anybody.
 #include "env/sandbox.h"
 
 #include <dirent.h>
@@ -7,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define MAX_PROCESSES 1024
@@ -73,10 +75,27 @@ static double sum(const pid_t *pids, size_t n, double (*one)(pid_t)) {
     return total;
 }
 
-double mla__watch_memory(pid_t root, double limit_mb) {
+// What files in memory take, of processes or not: those of a closed run would count until let go.
+static double files_mb(const int *folders, size_t n) {
+    double total = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct statvfs fs;
+        if (folders[i] < 0 || fstatvfs(folders[i], &fs) < 0) continue;
+        total += (double)(fs.f_blocks - fs.f_bfree) * (double)fs.f_frsize / (1 << 20);
+    }
+    return total;
+}
+
+bool mla__watch_works(void) {
+    char path[80], text[4096];
+    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+    return read_small(path, text, sizeof text) >= 0 && resident_mb(getpid()) > 0;
+}
+
+double mla__watch_memory(pid_t root, const int *folders, size_t n_folders, double limit_mb) {
     pid_t pids[MAX_PROCESSES];
     size_t n = children(root, pids, 0);
     for (size_t at = 0; at < n; at++) n = children(pids[at], pids, n);
-    double total = sum(pids, n, resident_mb);
-    return total > limit_mb && n > 1 ? sum(pids, n, shared_mb) : total;
+    double files = files_mb(folders, n_folders), total = files + sum(pids, n, resident_mb);
+    return total > limit_mb && n > 1 ? files + sum(pids, n, shared_mb) : total;
 }

@@ -1,0 +1,270 @@
+// What holds scripts on machines that give more or less: limits with a control group and without
+// one, groups that killed programs left, where groups are found, and the refusal to run scripts
+// where a required protection is missing.
+#include "runner_fixture.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "env/sandbox.h"
+#include "leaks.h"
+
+// ---- limits, both ways -----------------------------------------------------------------------
+
+static mla_runner *grouped;       // the fixture's; `runner` is the one under test
+
+static int use_grouped(void **state) {
+    (void)state;
+    runner = grouped ? grouped : runner;
+    grouped = NULL;
+    return clear_result(state);
+}
+
+static int use_plain(void **state) {
+    (void)state;
+    grouped = runner;
+    runner = new_runner(true);
+    return runner ? 0 : -1;
+}
+
+static int drop_plain(void **state) {
+    mla__runner_free(runner);
+    return use_grouped(state);
+}
+
+static void memory_is_bounded(void **state) {
+    (void)state;
+    request.memory_mb = 500;
+    run_script("import mmap, time\n"       // shared memory that no process need keep mapped
+               "x = mmap.mmap(-1, 2 << 30)\n"
+               "for i in range(0, 2 << 30, 4096): x[i] = 1\n"
+               "time.sleep(5)\n");
+    expect(MLA_OUTCOME_OUT_OF_MEMORY, NULL);
+    request.memory_mb = 500;
+    run_script("import os, time\n"         // files: nobody's resident memory
+               "for d in ('/tmp', '/dev/shm', '.'):\n"
+               "    try:\n"
+               "        with open(d + '/x', 'wb') as f:\n"
+               "            for i in range(400): f.write(bytes(1 << 20))\n"
+               "    except OSError: pass\n"
+               "time.sleep(5)\n");
+    expect(MLA_OUTCOME_OUT_OF_MEMORY, NULL);
+    run_script("print('fine')\n");
+    expect_out("fine\n");
+}
+
+static void processes_are_bounded(void **state) {
+    (void)state;
+    run_script("import os, time\n"
+               "n = 0\n"
+               "try:\n"
+               "    while n < 2000:\n"
+               "        if os.fork() == 0: time.sleep(20); os._exit(0)\n"
+               "        n += 1\n"
+               "except OSError: pass\n"
+               "print(100 < n < 257)\n");
+    expect(MLA_OUTCOME_OK, NULL);
+    expect_out("True\n");
+}
+
+// Faster than our watch looks: the kernel ends it, and that is no signal of the script's own.
+static void a_burst_is_ended_by_the_kernel(void **state) {
+    (void)state;
+    if (!runner->cgroup.memory) skip();
+    request.memory_mb = 300;
+    char before[64];
+    snprintf(before, sizeof before, "%d", (int)runner->warm.pid);
+    for (int i = 0; i < 3; i++) {
+        run_script("import ctypes\n"
+                   "libc = ctypes.CDLL(None)\n"
+                   "libc.mmap.restype = ctypes.c_void_p\n"
+                   "libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3"
+                   " + [ctypes.c_long]\n"
+                   "libc.mmap(None, 6 << 30, 3, 0x8022, -1, 0)\n"      // MAP_POPULATE
+                   "print('got it')\n");
+        expect(MLA_OUTCOME_OUT_OF_MEMORY, NULL);
+        assert_null(strstr(result.out, "got it"));
+    }
+    assert_int_equal(atol(before), runner->warm.pid);         // it was not the one that was ended
+    run_script("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n");
+    expect(MLA_OUTCOME_KILLED, "SIGKILL");
+}
+
+static void scripts_cannot_make_others_the_victim(void **state) {
+    (void)state;
+    run_script("print(open('/proc/self/oom_score_adj').read().strip())\n"
+               "open('/proc/self/oom_score_adj', 'w').write('0')\n");
+    expect(MLA_OUTCOME_SCRIPT_ERROR, "OSError");
+    expect_out("1000\n");
+}
+
+// ---- groups ----------------------------------------------------------------------------------
+
+static void groups_go_with_their_runner(void **state) {
+    (void)state;
+    mla__cgroup own;
+    mla__cgroup_open(&own);
+    if (!own.version) skip();
+    char *folder = mla_strdup(own.memory ? own.memory : own.pids);
+    assert_true(mla_fs_is_dir(folder));
+    mla__cgroup_close(&own);
+    assert_false(mla_fs_exists(folder));
+    free(folder);
+}
+
+// A program that was killed leaves its groups, with or without something in them.
+static void left_groups_are_cleared_away(void **state) {
+    (void)state;
+    int ready[2];
+    char folder[512] = "";
+    assert_int_equal(pipe(ready), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        mla__cgroup own;
+        mla__cgroup_open(&own);
+        const char *name = own.memory ? own.memory : own.pids ? own.pids : "-";
+        char *procs = mla_fs_join(name, "cgroup.procs");
+        if (fork() == 0) {
+            FILE *file = fopen(procs, "w");
+            if (file) fputs("0", file);
+            if (file) fclose(file);
+            close(own.locks[0]);
+            close(own.locks[1]);
+            if (write(ready[1], name, strlen(name) + 1) < 0) _exit(1);
+            for (;;) pause();
+        }
+        for (;;) pause();
+    }
+    assert_true(read(ready[0], folder, sizeof folder - 1) > 0);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    close(ready[0]);
+    close(ready[1]);
+    if (strcmp(folder, "-") == 0) skip();
+    assert_true(mla_fs_is_dir(folder));
+    mla__cgroup next;
+    mla__cgroup_open(&next);
+    assert_false(mla_fs_exists(folder));
+    mla__cgroup_close(&next);
+}
+
+static void expect_place(const char *groups, const char *mounts, const char *controller,
+                         const char *place) {
+    char *found = mla__cgroup_place(groups, mounts, controller);
+    if (!place) assert_null(found);
+    else assert_string_equal(found ? found : "-", place);
+    free(found);
+}
+
+static void groups_are_found_where_they_are(void **state) {
+    (void)state;
+    static const char v1_groups[] = "9:cpu,cpuacct:/a\n8:pids:/\n4:memory:/job/7\n0::/user\n";
+    static const char v1_mounts[] =
+        "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755\n"
+        "35 31 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n"
+        "39 31 0:36 / /sys/fs/cgroup/pids rw,relatime - cgroup cgroup rw,pids\n"
+        "41 31 0:38 / /sys/fs/cgroup/unified rw,relatime shared:4 - cgroup2 cgroup2 rw\n";
+    expect_place(v1_groups, v1_mounts, "memory", "/sys/fs/cgroup/memory/job/7");
+    expect_place(v1_groups, v1_mounts, "pids", "/sys/fs/cgroup/pids");
+    expect_place(v1_groups, v1_mounts, "cpu", NULL);
+    expect_place(v1_groups, v1_mounts, "", "/sys/fs/cgroup/unified/user");
+    static const char v2_groups[] = "0::/user.slice/user@1000.service/app.slice/run-1.scope\n";
+    static const char v2_mounts[] =
+        "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n";
+    expect_place(v2_groups, v2_mounts, "",
+                 "/sys/fs/cgroup/user.slice/user@1000.service/app.slice/run-1.scope");
+    expect_place(v2_groups, v2_mounts, "memory", NULL);
+    // In a container the mount shows the container's own group as its root.
+    expect_place("4:memory:/docker/ab\n",
+                 "35 31 0:32 /docker/ab /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n",
+                 "memory", "/sys/fs/cgroup/memory");
+    expect_place("", "", "memory", NULL);
+    expect_place("nonsense", "35\n - - - \n", "memory", NULL);
+}
+
+// ---- protections -----------------------------------------------------------------------------
+
+static void this_machine_gives_what_is_required(void **state) {
+    (void)state;
+    size_t required = 0;
+    for (size_t i = 0; i < runner->n_protections; i++) {
+        const mla_protection *p = &runner->protections[i];
+        required += p->required;
+        if (p->required && !p->given) fail_msg("%s: %s", p->name, p->how);
+        assert_true(p->how[0] != '\0');
+    }
+    assert_int_equal(required, 17);
+}
+
+// Runners made from now on get a bubblewrap that leaves out one of its arguments.
+static char *weaken(const char *argument) {
+    char *bin = mla_fs_join(home, "weaker"), *bwrap = mla_fs_join(bin, "bwrap");
+    char *old = mla_strdup(getenv("PATH"));
+    assert_int_equal(mla_fs_mkdirs(bin, &err), 0);
+    char *script = mla_format("#!/bin/bash\nPATH='%s'\nkept=()\nfor a in \"$@\"; do\n"
+                              "    [ \"$a\" = %s ] || kept+=(\"$a\")\ndone\n"
+                              "exec bwrap \"${kept[@]}\"\n", old, argument);
+    put_file(bin, "bwrap", script);
+    assert_int_equal(chmod(bwrap, 0755) | chmod(bin, 0755) | chmod(home, 0755), 0);
+    char *path = mla_format("%s:%s", bin, old);
+    setenv("PATH", path, 1);
+    free(path);
+    free(script);
+    free(bwrap);
+    free(bin);
+    return old;
+}
+
+static void less_is_refused_unless_told(void **state) {
+    (void)state;
+    char *path = weaken("--unshare-net");
+    mla_runner_options options = {.python = python};
+    err.text[0] = '\0';
+    assert_null(mla__runner_create(&options, &err));
+    if (!strstr(err.text, "without no network (shared)")) fail_msg("%s", err.text);
+    assert_non_null(strstr(err.text, "--allow-weaker-sandbox"));
+    options.allow_weaker = true;
+    mla_log_set_level(MLA_LOG_ERROR);
+    mla_runner *weaker = mla__runner_create(&options, &err);
+    mla_log_set_level(MLA_LOG_WARN);
+    setenv("PATH", path, 1);
+    free(path);
+    if (!weaker) fail_msg("%s", err.text);
+    for (size_t i = 0; i < weaker->n_protections; i++) {
+        const mla_protection *p = &weaker->protections[i];
+        if (p->required) assert_int_equal(p->given, strcmp(p->name, "no network") != 0);
+    }
+    mla__runner_free(weaker);
+}
+
+static void the_check_lists_every_protection(void **state) {
+    (void)state;
+    mla_env_options options = mla_env_options_default();
+    options.python = python;
+    mla_protection list[MLA_PROTECTIONS_MAX];
+    size_t n;
+    mla_log_set_level(MLA_LOG_WARN);
+    if (mla_env_protections(&options, list, &n, &err) < 0) fail_msg("%s", err.text);
+    assert_int_equal(n, runner->n_protections);
+    for (size_t i = 0; i < n; i++) {
+        assert_string_equal(list[i].name, runner->protections[i].name);
+        assert_int_equal(list[i].given, runner->protections[i].given);
+    }
+    options.python = "/no/such/python";
+    assert_int_equal(mla_env_protections(&options, list, &n, &err), -1);
+}
+
+#define T(name) cmocka_unit_test_teardown(name, clear_result)
+#define PLAIN(name) {"without a group: " #name, name, use_plain, drop_plain, NULL}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        T(memory_is_bounded), T(processes_are_bounded), PLAIN(memory_is_bounded),
+        PLAIN(processes_are_bounded), T(a_burst_is_ended_by_the_kernel),
+        T(scripts_cannot_make_others_the_victim), T(groups_go_with_their_runner),
+        T(left_groups_are_cleared_away), T(groups_are_found_where_they_are),
+        T(this_machine_gives_what_is_required), T(less_is_refused_unless_told),
+        T(the_check_lists_every_protection),
+    };
+    return run_with_runner(tests, "env_sandbox");
+}
