@@ -19,7 +19,8 @@ endif
 
 SRC     := $(filter-out src/cli/main.c,$(foreach r,$(ROOMS),$(wildcard src/$(r)/*.c)))
 OBJ     := $(SRC:src/%.c=$(BUILD)/%.o)
-TESTS   := $(foreach r,$(ROOMS),$(wildcard tests/test_$(r)_*.c))
+TESTS   := $(foreach r,$(ROOMS),$(wildcard tests/test_$(r)_*.c)) \
+           $(if $(filter agent,$(ROOMS)),$(wildcard tests/attacks/test_*.c))
 TESTBIN := $(TESTS:tests/%.c=$(BUILD)/tests/%)
 LONGBIN := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/long_*.c))
 BENCHES := $(wildcard bench/*.c)

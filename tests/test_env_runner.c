@@ -288,23 +288,42 @@ static void a_dead_python_is_replaced(void **state) {
     (void)state;
     size_t before = mla__runner_replaced(runner);
     run_script("print(1)\n");
-    // The warm Python is the only grandchild: bubblewrap's child.
-    char command[200];
-    snprintf(command, sizeof command, "/proc/self/task/%d/children", (int)getpid());
-    FILE *file = fopen(command, "r");
-    int bwrap = 0, warm = 0;
-    assert_non_null(file);
-    assert_int_equal(fscanf(file, "%d", &bwrap), 1);
-    fclose(file);
-    snprintf(command, sizeof command, "/proc/%d/task/%d/children", bwrap, bwrap);
-    file = fopen(command, "r");
-    assert_non_null(file);
-    assert_int_equal(fscanf(file, "%d", &warm), 1);
-    fclose(file);
-    assert_int_equal(kill(warm, SIGKILL), 0);
+    assert_int_equal(kill(runner->warm.pid, SIGKILL), 0);
     run_script("print(2)\n");
     expect(MLA_OUTCOME_OK, NULL);
     expect_out("2\n");
+    assert_int_equal(mla__runner_replaced(runner), before + 1);
+}
+
+// The end of the warm Python takes the run with it: nobody's fault, and nothing of it stays.
+static void a_python_that_dies_under_a_run_is_replaced(void **state) {
+    (void)state;
+    size_t before = mla__runner_replaced(runner);
+    pid_t killer = fork(), warm = runner->warm.pid;
+    if (killer == 0) {
+        usleep(300000);
+        kill(warm, SIGKILL);
+        _exit(0);
+    }
+    run_script("import time; time.sleep(15)\n");
+    expect(MLA_OUTCOME_SANDBOX_FAILED, "the warm Python ended");
+    waitpid(killer, NULL, 0);
+    assert_int_equal(mla__runner_replaced(runner), before + 1);
+    assert_int_equal(leaks_descendants(), 2);
+    run_script("print(3)\n");
+    expect_out("3\n");
+}
+
+// One that does not answer as it should is as good as dead.
+static void a_poisoned_python_is_replaced(void **state) {
+    (void)state;
+    size_t before = mla__runner_replaced(runner);
+    json_t *nonsense = json_pack("{s:s}", "script", "no such request");
+    assert_int_equal(mla__warm_send(&runner->warm, nonsense, NULL, 0), 0);
+    json_decref(nonsense);
+    run_script("print(4)\n");
+    expect(MLA_OUTCOME_OK, NULL);
+    expect_out("4\n");
     assert_int_equal(mla__runner_replaced(runner), before + 1);
 }
 
@@ -414,6 +433,7 @@ int main(void) {
         T(names_are_no_options_and_no_commands), T(our_clock_ends_scripts),
         T(our_watch_ends_memory_bombs), T(shared_pages_are_counted_once), T(output_is_bounded),
         T(big_files_are_refused), T(the_workspace_is_bounded), T(a_dead_python_is_replaced),
+        T(a_python_that_dies_under_a_run_is_replaced), T(a_poisoned_python_is_replaced),
         T(many_runs_leak_nothing),
         T(versions_are_told), T(folders_of_killed_programs_are_swept),
         T(no_python_is_told_clearly),
