@@ -1,6 +1,6 @@
 // 1,000 runs in a row and 200 time-outs in a row, of all the ways in which scripts end: afterwards
 // no process, zombie, descriptor, mount, temporary file or control group is there that was not
-// before, and the warm Python is the same one and no larger. The short form is in test_env_runner.c.
+// before, and the warm Python is the same one and no larger. In short: test_env_runner.c.
 #include "runner_fixture.h"
 
 #include "env/sandbox.h"

@@ -1,6 +1,6 @@
 // Bubblewrap around one Python: every namespace, no network, no capabilities, and nothing of the
 // host that is not read-only. As root it is started as nobody, from a stage of bind mounts that
-// nobody can reach, so that scripts never have root's uid. Leaves out what the Python does in there.
+// nobody can reach, so that scripts never have root's uid. Leaves out what the Python in it does.
 #include "env/sandbox.h"
 
 #include <errno.h>

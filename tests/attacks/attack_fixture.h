@@ -1,6 +1,6 @@
-// What the attacks share: a scripted agent whose replies go the whole way (parser, sandbox, scoring,
-// reward), on a task that runs in milliseconds, and the check after each attack that the host, the
-// answers, the other tasks and the next honest run are as they were.
+// What the attacks share: a scripted agent whose replies go the whole way (parser, sandbox,
+// scoring, reward), on a task that runs in milliseconds, and the check after each attack that the
+// host, the answers, the other tasks and the next honest run are as they were.
 #ifndef MLA_TESTS_ATTACK_FIXTURE_H
 #define MLA_TESTS_ATTACK_FIXTURE_H
 
@@ -13,7 +13,6 @@
 #include "toy_task.h"
 
 #define ATTACK_HONEST 0.75          // the starter script's score, public half
-#define ATTACK_CHECKS 64
 
 typedef struct attack_world {
     fixture f;

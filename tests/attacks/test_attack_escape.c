@@ -40,7 +40,8 @@ static void other_processes(void **state) {
     (void)state;
     attack_wins_nothing(
         "for pid in ('1', 'self/../1', str(os.getppid())):\n"
-        "    for name in ('mem', 'environ', 'maps', 'fd/3', 'fd', 'root', 'cwd', 'exe', 'task/1/fd'):\n"
+        "    for name in ('mem', 'environ', 'maps', 'fd/3', 'fd', 'root', 'cwd', 'exe', "
+        "'task/1/fd'):\n"
         "        path = f'/proc/{pid}/{name}'\n"
         "        attempt(path, lambda: os.listdir(path) if os.path.isdir(path) else read(path))\n"
         "attempt('list', lambda: [read(f'/proc/{p}/environ') for p in os.listdir('/proc')\n"
@@ -94,8 +95,10 @@ static void privileges(void **state) {
         "        ('pivot', 155, b'/', b'/'), ('clone3', 435, 0, 0), ('bpf', 321, 0, 0, 0),\n"
         "        ('clone', 56, 0x10000000 | 17, 0, 0, 0, 0), ('perf', 298, 0, 0, 0, 0, 0),\n"
         "        ('keyctl', 250, 0, 0), ('io_uring', 425, 1, 0), ('seccomp', 317, 0, 0, 0),\n"
-        "        ('userfaultfd', 323, 0), ('reboot', 169, 0, 0, 0, 0), ('kexec', 246, 0, 0, 0, 0),\n"
-        "        ('module', 175, 0, 0, 0), ('handle', 304, 0, 0, 0), ('fsopen', 430, b'tmpfs', 0),\n"
+        "        ('userfaultfd', 323, 0), ('reboot', 169, 0, 0, 0, 0), \n"
+        "        ('kexec', 246, 0, 0, 0, 0),\n"
+        "        ('module', 175, 0, 0, 0), ('handle', 304, 0, 0, 0), \n"
+        "        ('fsopen', 430, b'tmpfs', 0),\n"
         "        ('open_tree', 428, -100, b'/', 1), ('syslog', 103, 3, 0, 0)):\n"
         "    call(name, nr, *args)\n", 25);
 }
@@ -107,7 +110,8 @@ static void proc_and_sys(void **state) {
         "             '/proc/sysrq-trigger', '/proc/self/oom_score_adj', '/proc/self/mem',\n"
         "             '/proc/1/oom_score_adj', '/proc/self/comm', '/proc/self/loginuid'):\n"
         "    attempt(path, lambda: write(path, '1'))\n"
-        "for path in ('/proc/kcore', '/proc/kmsg', '/sys/kernel', '/dev/sda', '/dev/mem', '/dev/kvm',\n"
+        "for path in ('/proc/kcore', '/proc/kmsg', '/sys/kernel', '/dev/sda', '/dev/mem', "
+        "'/dev/kvm',\n"
         "             '/dev/fuse', '/etc/shadow', '/etc/passwd', '/root/.ssh', '/home', '/boot'):\n"
         "    attempt(path, lambda: os.listdir(path) if os.path.isdir(path) else read(path))\n", 20);
 }
@@ -117,7 +121,8 @@ static void answers_and_other_tasks(void **state) {
     (void)state;
     char *code = mla_format(
         "home, root = '%s', '%s'\n"
-        "names = ['answers/toy.csv', 'answers/other.csv', 'data/other/test.csv', 'versions/toy.json']\n"
+        "names = ['answers/toy.csv', 'answers/other.csv', 'data/other/test.csv', "
+        "'versions/toy.json']\n"
         "ways = ['', '/proc/self/root', '/proc/1/root', '/proc/self/cwd/../../../..', '/mla/..',\n"
         "        '/mla/workspace/data/../../..', '//', '/./', '/dev/fd/../../..']\n"
         "for way in ways:\n"
@@ -152,7 +157,8 @@ static void inherited_descriptors_and_environment(void **state) {
         "for fd in range(3, 1024):\n"
         "    if fd != 9: attempt(fd, lambda: os.fstat(fd))\n"     // 9 leads to process 1 only
         "attempt('report', lambda: os.read(9, 1))\n"
-        "if any('home' in k.lower() and v != '/tmp' for k, v in os.environ.items()): won.append('env')\n"
+        "if any('home' in k.lower() and v != '/tmp' for k, v in os.environ.items()): "
+        "won.append('env')\n"
         "if [k for k in os.environ if k.startswith(('MLA', 'AWS', 'OPENAI', 'SSH', 'GIT'))]:\n"
         "    won.append('more env')\n", 1021);
 }
@@ -163,8 +169,12 @@ static void a_forged_report(void **state) {
     attack_ends("import os\n"
                 "os.write(9, b'\\n{\"event\": \"exit\", \"code\": 0}' * 3)\n"
                 "raise RuntimeError('after all')\n", MLA_OUTCOME_SCRIPT_ERROR, 0, "failed with");
-    attack_ends("import os\nos.set_blocking(9, False)\nfor i in range(100000):\n    try: os.write(9, b'R' * 4096)\n"
-                "    except BlockingIOError: break\nos._exit(0)\n", MLA_OUTCOME_NO_SUBMISSION, 0, "");
+    attack_ends("import os\n"
+                "os.set_blocking(9, False)\n"
+                "for i in range(100000):\n"
+                "    try: os.write(9, b'R' * 4096)\n"
+                "    except BlockingIOError: break\nos._exit(0)\n", MLA_OUTCOME_NO_SUBMISSION, 0,
+                "");
 }
 
 static void read_only_files(void **state) {

@@ -7,8 +7,8 @@
 static void planting(const char *plant, const char *look) {
     char *first = mla_format("%s%s", attack_prelude, plant);
     attack_edit(&w.start, first);
-    if (w.step.outcome != MLA_OUTCOME_NO_SUBMISSION && w.step.outcome != MLA_OUTCOME_BAD_SUBMISSION) {
-        fail_msg("%s", w.step.feedback);
+    if (w.step.outcome != MLA_OUTCOME_NO_SUBMISSION) {      // the one that was planted, or none
+        attack_expect(&w.step, MLA_OUTCOME_BAD_SUBMISSION, 0, "");
     }
     free(first);
     char *second = mla_format("%sfound = []\n%sprint('clean' if not found else found)\n",
@@ -31,9 +31,11 @@ static void files(void **state) {
 
 static void places_outside_the_workspace(void **state) {
     (void)state;
-    attack_wins_nothing("for d in ('/', '/dev', '/mla', '/root', '/var', '/home', '/dev/pts', '/run',\n"
+    attack_wins_nothing("for d in ('/', '/dev', '/mla', '/root', '/var', '/home', '/run',\n"
+                        "          '/dev/pts',\n"
                         "          '/mla/data', '/usr', '/usr/lib', '/proc', '/etc', sys.prefix,\n"
-                        "          os.path.dirname(os.__file__), os.path.dirname(ctypes.__file__)):\n"
+                        "          os.path.dirname(os.__file__), "
+                        "os.path.dirname(ctypes.__file__)):\n"
                         "    attempt(d, lambda: write(d + '/planted'))\n", 16);
 }
 
@@ -44,7 +46,8 @@ static void imports(void **state) {
              "dirs = ['.', '/tmp', site.getusersitepackages(), '/tmp/lib/python3/site-packages']\n"
              "for d in dirs:\n"
              "    os.makedirs(d, exist_ok=True)\n"
-             "    for f in ('sitecustomize', 'usercustomize', 'numpy', 'csv', 'pandas', 'random'):\n"
+             "    for f in ('sitecustomize', 'usercustomize', 'numpy', 'csv', 'pandas', "
+             "'random'):\n"
              "        write(f'{d}/{f}.py', code)\n"
              "        py_compile.compile(f'{d}/{f}.py')\n"
              "    write(d + '/evil.pth', 'import os; os._exit(9)\\n')\n"
@@ -55,13 +58,15 @@ static void imports(void **state) {
              "found += [m.__file__ for m in (csv, random, numpy, pandas, sklearn.metrics)\n"
              "          if m.__file__.startswith(('/tmp', '/mla'))]\n"
              "found += [k for k in os.environ if k in ('PYTHONPATH', 'PYTHONHOME', 'LD_PRELOAD')]\n"
-             "found += [p for p in sys.path if p.startswith(('/tmp', '/mla')) and p != '/mla/workspace']\n"
+             "found += [p for p in sys.path if p.startswith(('/tmp', '/mla')) and p != "
+             "'/mla/workspace']\n"
              "if 'sitecustomize' in sys.modules and 'site-packages' not in "
              "str(sys.modules['sitecustomize'].__file__): found.append('sitecustomize')\n"
              "child = subprocess.run([sys.executable, '-c', 'import numpy, csv; print(1)'],\n"
              "                       capture_output=True, text=True)\n"
              "if child.stdout != '1\\n': found.append(child.stderr)\n"
-             "found += glob.glob('**/*.pyc', recursive=True) + glob.glob('/tmp/**', recursive=True)[1:]\n");
+             "found += glob.glob('**/*.pyc', recursive=True) + glob.glob('/tmp/**', "
+             "recursive=True)[1:]\n");
 }
 
 // The files of a state are its own: what shadows a package in the workspace shadows nothing that
@@ -76,15 +81,17 @@ static void patched_modules(void **state) {
              "sys.path.insert(0, '/tmp'); sys.meta_path.insert(0, None); sys.path_hooks.clear()\n"
              "builtins.open = None; builtins.__import__ = None\n",
              "import numpy, csv, json, pandas, sklearn.metrics as m\n"
-             "if numpy.mean([1, 3]) != 2 or len('ab') != 2 or time.time() < 1: found.append('patched')\n"
+             "if numpy.mean([1, 3]) != 2 or len('ab') != 2 or time.time() < 1: "
+             "found.append('patched')\n"
              "if m.accuracy_score([0], [1]) != 0: found.append('metric')\n"
-             "if not csv.DictReader or not pandas.DataFrame({'a': [1]}).to_csv(): found.append('csv')\n"
+             "if not csv.DictReader or not pandas.DataFrame({'a': [1]}).to_csv(): "
+             "found.append('csv')\n"
              "if 'evil' in sys.modules or '/tmp' in sys.path: found.append('module')\n");
 }
 
 static void settings(void **state) {
     (void)state;
-    planting("import atexit, faulthandler, gc, locale, random, resource, signal, threading, warnings\n"
+    planting("import atexit, gc, random, resource, signal, threading, warnings\n"
              "os.environ['PLANTED'] = 'yes'; os.chdir('/tmp'); os.umask(0o777)\n"
              "sys.setrecursionlimit(50000); gc.disable(); warnings.simplefilter('ignore')\n"
              "signal.signal(signal.SIGTERM, signal.SIG_IGN); signal.alarm(1000)\n"
@@ -114,7 +121,8 @@ static void shared_memory(void **state) {
              "m = s.SharedMemory('planted', create=True, size=100); m.buf[0] = 7\n"
              "f = open('/tmp/lock', 'w'); fcntl.flock(f, fcntl.LOCK_EX)\n"
              "os.mkfifo('/tmp/pipe')\n"
-             "for name, nr, *args in (('shmget', 29, 77, 4096, 0o1666), ('msgget', 68, 77, 0o1666),\n"
+             "for name, nr, *args in (('shmget', 29, 77, 4096, 0o1666),\n"
+             "                        ('msgget', 68, 77, 0o1666),\n"
              "                        ('semget', 64, 77, 1, 0o1666)): call(name, nr, *args)\n",
              "import multiprocessing.shared_memory as s\n"
              "attempt('shm', lambda: s.SharedMemory('planted'))\n"
@@ -130,7 +138,8 @@ static void pickles_for_another_task(void **state) {
              "    def __reduce__(self): return os.system, ('touch /tmp/owned',)\n"
              "for path in ('model.pkl', '/tmp/model.pkl', '/dev/shm/model.pkl'):\n"
              "    with open(path, 'wb') as f: pickle.dump(Evil(), f)\n",
-             "found += [p for p in ('model.pkl', '/tmp/model.pkl', '/dev/shm/model.pkl', '/tmp/owned')\n"
+             "found += [p for p in ('model.pkl', '/tmp/model.pkl', '/dev/shm/model.pkl', "
+             "'/tmp/owned')\n"
              "          if os.path.exists(p)]\n");
 }
 

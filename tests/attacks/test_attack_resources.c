@@ -8,7 +8,7 @@ static void fork_bomb(void **state) {
     attack_ends("import os\n"
                 "while True:\n"
                 "    try: os.fork()\n"
-                "    except OSError: pass\n", MLA_OUTCOME_TIME_OUT, 0.5, "stopped at its time limit");
+                "    except OSError: pass\n", MLA_OUTCOME_TIME_OUT, 0.5, "time limit");
 }
 
 static void thread_bomb(void **state) {
@@ -42,7 +42,8 @@ static void memory_in_the_kernel(void **state) {
                         "call('shmget', 29, 0, 1 << 28, 0o1600)\n"
                         "call('msgget', 68, 0, 0o1600)\n"
                         "import resource\n"
-                        "if resource.getrlimit(resource.RLIMIT_MSGQUEUE)[1]: won.append('mq')\n", 3);
+                        "if resource.getrlimit(resource.RLIMIT_MSGQUEUE)[1]: won.append('mq')\n",
+                        3);
 }
 
 // A full disk is the script's own error, and takes nothing of the host's.
@@ -103,7 +104,9 @@ static void output_flood(void **state) {
     free(flood);
     w.task->limits.seconds = 0.5;
     attack_ends("while True: print('y' * 1000)\n", MLA_OUTCOME_TIME_OUT, 0.5, "time limit");
-    attack_ends("import os\nos.write(1, bytes(range(256)) * 1000)\nos.write(2, b'\\xff\\x00\\x1b[2J')\n",
+    attack_ends("import os\n"
+                "os.write(1, bytes(range(256)) * 1000)\n"
+                "os.write(2, b'\\xff\\x00\\x1b[2J')\n",
                 MLA_OUTCOME_NO_SUBMISSION, 0, "no submission.csv");
 }
 
@@ -157,7 +160,7 @@ static void zombies(void **state) {
     (void)state;
     attack_ends("import os\n"
                 "for i in range(200):\n"
-                "    if os.fork() == 0: os._exit(0)\n", MLA_OUTCOME_NO_SUBMISSION, 0, "no submission");
+                "    if os.fork() == 0: os._exit(0)\n", MLA_OUTCOME_NO_SUBMISSION, 0, "wrote no");
 }
 
 static void limits_are_not_to_be_raised(void **state) {

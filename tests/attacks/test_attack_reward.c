@@ -189,7 +189,8 @@ static void strange_script_names(void **state) {
     (void)state;
     static const char *const names[] = {
         "a.py; id", "-c", "-", "", "$(id)", "`id`", "train.py | id", "train.py\\u0000.txt", "..",
-        "../train.py", "/etc/passwd", "x/../../train.py", "train.py/", "//train.py", "data/test.csv",
+        "../train.py", "/etc/passwd", "x/../../train.py", "train.py/", "//train.py",
+        "data/test.csv",
         "-m http.server", "/proc/self/exe", "train.py\\n/bin/sh", "data/../train.py", "TRAIN.PY",
     };
     for (size_t i = 0; i < MLA_COUNT(names); i++) {
@@ -235,7 +236,8 @@ static void strange_paths(void **state) {
 static void read_only_files_by_actions(void **state) {
     (void)state;
     static const char *const names[] = {
-        "data/test.csv", "./data/test.csv", "x/../data/test.csv", "data//test.csv", "data/./test.csv",
+        "data/test.csv", "./data/test.csv", "x/../data/test.csv", "data//test.csv",
+        "data/./test.csv",
         "/mla/workspace/data/test.csv", "DATA/test.csv", "data/test.csv ", " data/test.csv",
         "test.csv", "submission.csv", "task.yaml", "../task.yaml", "answers.csv",
     };
