@@ -73,7 +73,8 @@ bench: $(BENCHES:bench/%.c=$(BUILD)/bench/%)
 # Readers of outside bytes, each for FUZZ_SECONDS; needs clang and its libFuzzer (libclang-rt-dev).
 # Corpora grow in build/fuzz; an input that breaks something is left there and fails the target.
 FUZZ_SECONDS ?= 60
-FUZZ_action    := env/action env/action_input env/edit env/files record/action
+FUZZ_action    := env/action env/action_input env/edit env/diff env/editor env/files env/look env/understand* \
+                  record/action
 FUZZ_csv       := task/*
 FUZZ_task      := task/*
 FUZZ_gguf      := model/weights model/gguf model/quant model/safetensors model/huggingface model/hf_vocab

@@ -74,6 +74,31 @@ static void test_default(void **state) {
     expect("default", &options);
 }
 
+// All actions and the paper's six entries.
+static void test_paper(void **state) {
+    (void)state;
+    mla_prompt_options options = mla_prompt_options_default();
+    options.actions = MLA_ACTIONS_ALL;
+    options.entries = MLA_PROMPT_SIX;
+    expect("paper", &options);
+}
+
+// What is not offered is not named; without Edit Script no block is shown; more of a feedback.
+static void test_profile(void **state) {
+    (void)state;
+    mla_prompt_options options = mla_prompt_options_default();
+    options.actions = MLA_ACTION_BIT(LIST_FILES) | MLA_ACTION_BIT(EDIT_SCRIPT_AI);
+    options.feedback_bytes = 20;
+    char *text = render(&options);
+    assert_non_null(strstr(text, "Actions:\n- List Files {\"dir_path\"}: list a folder\n"
+                                 "- Edit Script (AI) {\"script_name\", \"edit_instruction\", "
+                                 "\"save_name\"}: "));
+    assert_null(strstr(text, "Execute Script"));
+    assert_null(strstr(text, "SEARCH"));
+    assert_non_null(strstr(text, "# Last result\nThe reply \n... ("));
+    free(text);
+}
+
 static int open_policy(void **state) {
     (void)state;
     char dir[] = "/tmp/mlagent-prompt-XXXXXX";
@@ -94,6 +119,8 @@ static int close_policy(void **state) {
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_default),
+        cmocka_unit_test(test_paper),
+        cmocka_unit_test(test_profile),
     };
     writes = argc == 2 && strcmp(argv[1], "write") == 0;
     char *model = default_model();

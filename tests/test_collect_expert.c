@@ -61,7 +61,7 @@ static int take_reply(void *ctx, size_t at, mla_reply *take, mla_err *err) {
     d->idea = mla_strdup(take->idea);
     assert_null(take->ids);
     mla_reply_clear(take);
-    assert_int_equal(mla_action_parse(&d->action, d->text, err), 0);
+    assert_int_equal(mla_action_parse(&d->action, d->text, MLA_ACTIONS_ALL, err), 0);
     char *again = mla_action_format(&d->action);
     assert_string_equal(again, d->text);      // canonical
     free(again);

@@ -13,6 +13,9 @@
 #include "env/internal.h"
 
 #define B(search, replace) "<<<<<<< SEARCH\n" search "=======\n" replace ">>>>>>> REPLACE\n"
+static const char pairs_before[] = "1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n11\n12\n";
+static const char pairs_after[] = "1\n3\n4\n5\n6\n7\n8\n9\n10\n11\nx\ny\nz\n";
+
 #define TEXT "import os\n\nmodel = Ridge(alpha=1.0)\nmodel.fit(x, y)\nif ok:\n    model.fit(x, y)\n"
 
 typedef struct {
@@ -41,6 +44,11 @@ static const row rows[] = {
     {TEXT, B("model = Ridge(alpha=2.0)\n", "pass\n"), NULL, "   3 | model = Ridge(alpha=1.0)"},
     {TEXT, B("        model.fit(x, y)\n", "pass\n"), NULL, "not in train.py"},
     {"a\nb\na\n", B("a\n", "c\n"), NULL, "at lines 1 and 3."},
+    {"x\na\ny\na\n", B("a\n", "c\n"), NULL, "\n   1 | x\n   2 | a\n   3 | y\n   4 | a"},
+    {"a\nb\nc\n", B("b \nc\t\n", "x\n"), "a\nx\n", NULL},
+    {"a  \na\t\n", B("a\n", "x\n"), NULL, "at lines 1 and 2."},             // ambiguous when loose
+    {"a\nb\nc\nd\n", B("b\n", "B\n") B("c\n", "C\n") B("d\n", "") "and\n" B("a\n", "A\n"),
+     "A\nB\nC\n", NULL},
     {"a\na\na\na\n", B("a\n", "c\n"), NULL, "at lines 1 and 2, and further on"},
     {"a\na\na\n", B("a\na\n", "c\n"), NULL, "more than once"},
     {TEXT, B("", "x\n"), NULL, "Block 1: its SEARCH part is empty"},
@@ -71,6 +79,76 @@ static void test_rows(void **state) {
         free(text);
         mla_buf_clear(&why);
     }
+}
+
+// Changes as diffs and as blocks that make them again.
+static void test_changes(void **state) {
+    (void)state;
+    static const char *const pairs[][2] = {
+        {"a\nb\nc\n", "a\nx\nc\n"}, {"a\nb\nc\n", "b\nc\n"}, {"a\nb\nc\n", "a\nb\nc\nd\n"},
+        {"a\nb\n", "z\na\nb\n"}, {"a\na\na\na\n", "a\na\nb\na\na\n"}, {"a\n", "=======\n"},
+        {"=======\n", "x\n"}, {"a\n=======\n", "a\n========\nb\n"}, {"a\r\nb\r\n", "a\nc\n"},
+        {"1\n2\n3\n4\n5\n6\n7\n8\n9\n", "1\nX\n3\n4\n5\n6\n7\nY\n9\n"},
+        {"a\nb\nc\na\nb\nb\na\n", "c\nb\na\nb\na\nc\n"},
+        {"x = 1\n", "x = 1\n<<<<<<< SEARCH\n"},
+    };
+    for (size_t i = 0; i < MLA_COUNT(pairs); i++) {
+        const char *before = pairs[i][0], *after = pairs[i][1];
+        char *blocks = mla__diff_blocks("t.py", before, after);
+        if (i == MLA_COUNT(pairs) - 1) {      // it cannot be said
+            assert_null(blocks);
+            continue;
+        }
+        if (!blocks) fail_msg("pair %zu has no blocks", i);
+        mla_buf why;
+        mla_buf_init(&why, MLA__FEEDBACK_MAX);
+        size_t n;
+        char *made = mla__edit_apply("t.py", before, blocks, &n, &why);
+        if (!made) fail_msg("pair %zu: %s", i, mla_buf_text(&why));
+        if (!strchr(before, '\r')) assert_string_equal(made, after);
+        free(made);
+        free(blocks);
+        mla_buf_clear(&why);
+    }
+    assert_null(mla__diff_blocks("t.py", "a\n", "a\n"));
+    assert_null(mla__diff_blocks("t.py", "a\n", "a  \n"));      // only blanks
+}
+
+static void test_unified(void **state) {
+    (void)state;
+    char *diff = mla__diff_unified("t.py", pairs_before, pairs_after, 1000);
+    assert_string_equal(diff, "--- a/t.py\n+++ b/t.py\n@@ -1,5 +1,4 @@\n 1\n-2\n 3\n 4\n 5\n"
+                              "@@ -9,4 +8,6 @@\n 9\n 10\n 11\n-12\n+x\n+y\n+z\n");
+    free(diff);
+    diff = mla__diff_unified("t.py", pairs_before, pairs_after, 90);
+    assert_string_equal(diff, "--- a/t.py\n+++ b/t.py\n@@ -1,5 +1,4 @@\n 1\n-2\n 3\n 4\n"
+                              "... (the rest of the diff is left out)\n");
+    assert_true(strlen(diff) <= 90);
+    free(diff);
+    diff = mla__diff_unified("t.py", "", "a\n", 1000);
+    assert_string_equal(diff, "--- a/t.py\n+++ b/t.py\n@@ -0,0 +1,1 @@\n+a\n");
+    free(diff);
+    diff = mla__diff_unified("t.py", "a\n", "a\n", 1000);
+    assert_string_equal(diff, "");
+    free(diff);
+}
+
+// More lines differ than are compared one by one.
+static void test_rewritten(void **state) {
+    (void)state;
+    mla_buf a, b;
+    mla_buf_init(&a, 1 << 20);
+    mla_buf_init(&b, 1 << 20);
+    for (int i = 0; i < 2000; i++) {
+        mla_buf_printf(&a, "old %d\n", i);
+        mla_buf_printf(&b, "new %d\n", 2 * i);
+    }
+    char *blocks = mla__diff_blocks("t.py", mla_buf_text(&a), mla_buf_text(&b));
+    assert_non_null(blocks);
+    assert_int_equal(strncmp(blocks, "<<<<<<< SEARCH\nold 0\n", 21), 0);
+    free(blocks);
+    mla_buf_clear(&a);
+    mla_buf_clear(&b);
 }
 
 static double now(void) {
@@ -120,6 +198,9 @@ static void test_size(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_changes),
+        cmocka_unit_test(test_unified),
+        cmocka_unit_test(test_rewritten),
         cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_size),
     };

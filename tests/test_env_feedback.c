@@ -23,7 +23,7 @@ static char *feedback(mla_outcome outcome, const char *type, const char *out, co
                      .err = (char *)err, .seconds = 1.26,
                      .score = {outcome == MLA_OUTCOME_OK ? 3.5 : NAN, 777.125}};
     mla_state before = {.score = 4, .best = 3.75}, after = {.score = 3.5, .best = 3.5};
-    char *text = mla__feedback_run(&task, "Did it.", &r, &before, &after);
+    char *text = mla__feedback_run(&task, "Did it.", "", &r, &before, &after);
     assert_true(strlen(text) <= MLA__FEEDBACK_MAX);
     assert_null(strstr(text, "777"));
     size_t n;
@@ -47,13 +47,23 @@ static void test_outcomes(void **state) {
            "Did it. The script failed with KeyError: no score.\n"
            "Its errors and warnings:\n| Traceback\n| KeyError: 'x'");
     const mla__result slow = {.outcome = MLA_OUTCOME_OK, .seconds = 7, .score = {3, 3}};
-    expect(mla__feedback_run(&task, "", &slow, &nothing, &nothing),
+    expect(mla__feedback_run(&task, "", "", &slow, &nothing, &nothing),
            "The script ran, taking more than half of its time limit of 12 s.\n"
            "Score: 3 (mae, lower is better).");
     expect(feedback(MLA_OUTCOME_TIME_OUT, NULL, "", ""),
            "Did it. The script was stopped at its time limit of 12 s: no score.");
     expect(feedback(MLA_OUTCOME_OUT_OF_MEMORY, NULL, "", ""),
            "Did it. The script was stopped at its memory limit of 700 MB: no score.");
+    expect(feedback(MLA_OUTCOME_KILLED, "SIGSEGV", "a", "b"),
+           "Did it. The script was killed by SIGSEGV: no score.\nPrinted by the script:\n| a\n"
+           "Its errors and warnings:\n| b");
+    expect(feedback(MLA_OUTCOME_SANDBOX_FAILED, "a run did not start", "", ""),
+           "Did it. The script could not be run (a run did not start); this is not its fault. "
+           "Nothing changed.");
+    expect(mla__feedback_run(&task, "Did it.", "--- a/t.py\n-Action: x\n", &slow, &nothing,
+                             &nothing),
+           "Did it. The script ran, taking more than half of its time limit of 12 s.\n"
+           "Score: 3 (mae, lower is better).\nThe change:\n| --- a/t.py\n| -Action: x");
     for (int o = 0; o < MLA_OUTCOME_COUNT; o++) free(feedback((mla_outcome)o, NULL, NULL, NULL));
     char *score = mla__feedback_score(&task, nothing.score);
     assert_string_equal(score, "none yet");

@@ -197,8 +197,10 @@ static void test_paths(void **state) {
         {".", ""}, {"./", ""}, {"", ""}, {"data", "data"}, {"data/", "data"}, {"./data/", "data"},
         {"data/x.csv", "data/x.csv"}, {"a;b.py", "a;b.py"},
         {"/etc/passwd", NULL}, {"../x", NULL}, {"a/../x", NULL}, {"data/../x", NULL},
-        {"data/a/b", NULL}, {"data/.", NULL}, {"..", NULL}, {"/", NULL}, {"-c", NULL},
-        {".bashrc", NULL}, {"data//etc", NULL},
+        {"data/a/b", NULL}, {"data/.", "data"}, {"..", NULL}, {"/", NULL}, {"-c", NULL},
+        {".bashrc", NULL}, {"data//x.csv", "data/x.csv"}, {"//x.py", NULL}, {"x.py/", NULL},
+        {"x.py/.", NULL}, {"./data/./x.csv", "data/x.csv"}, {"data/x.csv/", NULL},
+        {"a\\b.py", NULL}, {"a\nb.py", NULL}, {"data/-c", NULL}, {"data/..", NULL},
     };
     for (size_t i = 0; i < MLA_COUNT(pairs); i++) {
         char *clean = mla__path_clean(pairs[i][0]);

@@ -1,128 +1,7 @@
 // The environment from end to end on a toy task with the real sandbox: edits run and are scored,
 // failures leave the score as it was, undo goes back, nothing stale counts, runs are cached, many
 // go on at once, and the private half stays private.
-#include <math.h>
-#include <time.h>
-#include <unistd.h>
-
-#include "base/log.h"
-#include "base/proc.h"
-#include "env/env.h"
-#include "env/internal.h"
-#include "task_fixture.h"
-
-// Guesses y = x > K. In truth y is x > 4, but for the private id 2: K = 2 gives 0.75 in the public
-// half (odd ids) and 0.5 in the private, K = 4 gives 1 and 0.75.
-static const char train_py[] =
-    "import csv\n"
-    "K = 2\n"
-    "rows = list(csv.DictReader(open('data/test.csv')))\n"
-    "out = open('submission.csv', 'w')\n"
-    "out.write('id,y\\n')\n"
-    "for r in rows:\n"
-    "    out.write('%s,%d\\n' % (r['id'], float(r['x']) > K))\n"
-    "out.close()\n"
-    "print('K is', K)\n";
-static const char test_csv[] = "id,x\n1,1\n2,2\n3,3\n4,4\n5,5\n6,6\n7,7\n8,8\n";
-static const char answers_csv[] = "id,y,half\n1,0,public\n2,1,private\n3,0,public\n4,0,private\n"
-                                  "5,1,public\n6,1,private\n7,1,public\n8,1,private\n";
-
-typedef struct {
-    fixture f;
-    char *states, *cache;
-    mla_task *task;
-    mla_env *env;
-    mla_state start;
-} toy;
-
-static const char *python;
-
-static mla_env *open_env(const toy *t, bool private_scores, int workers) {
-    mla_env_options o = mla_env_options_default();
-    o.workers = workers;
-    o.python = python;
-    o.home = t->f.home;
-    o.states_path = t->states;
-    o.cache_path = t->cache;
-    o.private_scores = private_scores;
-    mla_err err = {{0}};
-    mla_env *env = mla_env_create(&o, &err);
-    if (!env) fail_msg("%s", err.text);
-    return env;
-}
-
-static int setup(void **state) {
-    toy *t = MLA_NEW(toy);
-    fixture_begin(&t->f);
-    char *yaml = with(toy_yaml, "seconds: 30", "seconds: 3");
-    fixture_write(t->f.dir, "task.yaml", yaml);
-    free(yaml);
-    fixture_write(t->f.dir, "env/train.py", train_py);
-    fixture_write(t->f.dir, "env/notes.txt", "a note\n");
-    fixture_write(t->f.home, "data/toy/test.csv", test_csv);
-    fixture_write(t->f.home, "answers/toy.csv", answers_csv);
-    fixture_write(t->f.home, "versions/toy.json", "{\"data\": \"v1\"}");
-    t->states = mla_fs_join(t->f.root, "states.git");
-    t->cache = mla_fs_join(t->f.root, "exec.sqlite");
-    mla_err err = {{0}};
-    t->task = mla_task_load(t->f.dir, t->f.home, true, &err);
-    if (!t->task) fail_msg("%s", err.text);
-    t->env = open_env(t, false, 1);
-    if (mla_env_begin(t->env, t->task, &t->start, &err) < 0) fail_msg("%s", err.text);
-    *state = t;
-    return 0;
-}
-
-static int teardown(void **state) {
-    toy *t = *state;
-    mla_env_free(t->env);
-    mla_task_free(t->task);
-    fixture_end(&t->f);
-    free(t->states);
-    free(t->cache);
-    free(t);
-    return 0;
-}
-
-// --- helpers -----------------------------------------------------------------------------------
-
-static mla_facts act(const toy *t, const mla_state *from, const char *name, const char *input,
-                     const char *blocks) {
-    char *reply = mla_format("Thought: t\nAction: %s\nAction Input: %s\n%s", name, input, blocks);
-    mla_facts facts;
-    mla_err err = {{0}};
-    if (mla_env_step(t->env, t->task, from, reply, &facts, &err) < 0) fail_msg("%s", err.text);
-    free(reply);
-    return facts;
-}
-
-// Replaces one line of train.py.
-static mla_facts edit(const toy *t, const mla_state *from, const char *line, const char *by) {
-    char *blocks = mla_format("<<<<<<< SEARCH\n%s\n=======\n%s\n>>>>>>> REPLACE", line, by);
-    mla_facts facts = act(t, from, "Edit Script", "{\"script_name\": \"train.py\"}", blocks);
-    free(blocks);
-    return facts;
-}
-
-static mla_facts undo(const toy *t, const mla_state *from) {
-    return act(t, from, "Undo Edit Script", "train.py", "");
-}
-
-static void expect(const mla_facts *facts, mla_outcome outcome, const char *in_feedback) {
-    if (facts->outcome != outcome || !strstr(facts->feedback, in_feedback)) {
-        fail_msg("%s, not %s with \"%s\":\n%s", mla_outcome_name(facts->outcome),
-                 mla_outcome_name(outcome), in_feedback, facts->feedback);
-    }
-    assert_true(strlen(facts->feedback) <= MLA__FEEDBACK_MAX);
-}
-
-static void expect_script(const toy *t, const mla_state *state, const char *part) {
-    mla_err err = {{0}};
-    char *text = mla_env_script(t->env, t->task, state, &err);
-    if (!text) fail_msg("%s", err.text);
-    if (!strstr(text, part)) fail_msg("no \"%s\" in\n%s", part, text);
-    free(text);
-}
+#include "env_fixture.h"
 
 // --- tests -------------------------------------------------------------------------------------
 
@@ -197,6 +76,45 @@ static void test_break_and_undo(void **state) {
     expect(&e, MLA_OUTCOME_ACTION_FAILED, "no edit to take back");
     mla_facts *all[] = {&none, &a, &b, &c, &d, &e};
     for (int i = 0; i < 6; i++) mla_facts_clear(all[i]);
+}
+
+// --- facts -------------------------------------------------------------------------------------
+
+// Both streams are kept whatever became of the script.
+static void test_streams(void **state) {
+    toy *t = *state;
+    static const struct {
+        const char *end;
+        mla_outcome outcome;
+        const char *type;
+    } rows[] = {
+        {"pass", MLA_OUTCOME_OK, NULL},
+        {"raise KeyError('x')", MLA_OUTCOME_SCRIPT_ERROR, "KeyError"},
+        {"sys.exit(3)", MLA_OUTCOME_SCRIPT_ERROR, NULL},
+        {"import os; os._exit(2)", MLA_OUTCOME_SCRIPT_ERROR, NULL},
+        {"import os; os.kill(os.getpid(), 9)", MLA_OUTCOME_KILLED, "SIGKILL"},
+        {"raise MemoryError", MLA_OUTCOME_SCRIPT_ERROR, "MemoryError"},
+        {"while True: pass", MLA_OUTCOME_TIME_OUT, NULL},
+    };
+    for (size_t i = 0; i < MLA_COUNT(rows); i++) {
+        char *by = mla_format("print('K is', K)\nimport sys\nprint('told', flush=True)\n"
+                              "print('warned', file=sys.stderr, flush=True)\n%s", rows[i].end);
+        mla_facts f = edit(t, &t->start, "print('K is', K)", by);
+        expect(&f, rows[i].outcome, "| told");
+        assert_non_null(strstr(f.feedback, "| warned"));
+        assert_string_equal(f.out, "K is 2\ntold\n");
+        assert_non_null(strstr(f.err, "warned\n"));
+        if (rows[i].type) assert_string_equal(f.error_type, rows[i].type);
+        assert_true(f.ran && f.cost.run_seconds > 0 && f.cost.peak_mb > 0);
+        mla_facts_clear(&f);
+        free(by);
+    }
+    mla_facts f = edit(t, &t->start, "print('K is', K)", "for i in range(9999): print('line', i)");
+    assert_non_null(strstr(f.out, "line 0\n"));
+    assert_non_null(strstr(f.out, " bytes left out) ..."));
+    assert_non_null(strstr(f.out, "line 9998\n"));
+    assert_true(strlen(f.out) < MLA__STREAM_MAX + 64);
+    mla_facts_clear(&f);
 }
 
 static void test_submissions(void **state) {
@@ -305,6 +223,16 @@ static void test_looks(void **state) {
         {"Execute Script", "data/test.csv", MLA_OUTCOME_ACTION_FAILED, "can only be read"},
         {"Execute Script", "-c", MLA_OUTCOME_ACTION_FAILED, "no file of the workspace"},
         {"Undo Edit Script", "other.py", MLA_OUTCOME_ACTION_FAILED, "no file"},
+        {"Understand File", "data/test.csv", MLA_OUTCOME_OK,
+         "data/test.csv: a table of 8 rows, 2 columns.\n- id: whole numbers, 1 to 8"},
+        {"Understand File", "{\"file_name\": \"train.py\", \"things_to_look_for\": \"csv\"}",
+         MLA_OUTCOME_OK, "Lines that match:\n   1 | import csv"},
+        {"Understand File", "data/link.csv", MLA_OUTCOME_ACTION_FAILED, "no file"},
+        {"Understand File", "../answers/toy.csv", MLA_OUTCOME_ACTION_FAILED, "no file"},
+        {"Copy File", "{\"source\": \"data/link.csv\", \"destination\": \"x.csv\"}",
+         MLA_OUTCOME_ACTION_FAILED, "no file"},
+        {"List Files", "data", MLA_OUTCOME_OK,
+         "Files in \"data\":\nlink.csv@\ntest.csv (37 bytes)\n"},
         {"Dance", "x", MLA_OUTCOME_INVALID_ACTION, "one of List Files"},
         {"Final Answer", "{\"final_answer\": \"done\"}", MLA_OUTCOME_OK, "ended"},
     };
@@ -422,13 +350,11 @@ static void test_world(void **state) {
 }
 
 int main(void) {
-    char *home = mla_home(), *usual = mla_fs_join(home, "venv/bin/python");
-    python = getenv("MLAGENT_PYTHON");
-    if (!python || !*python) python = usual;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_begin, setup, teardown),
         cmocka_unit_test_setup_teardown(test_edit_scores, setup, teardown),
         cmocka_unit_test_setup_teardown(test_break_and_undo, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_streams, setup, teardown),
         cmocka_unit_test_setup_teardown(test_submissions, setup, teardown),
         cmocka_unit_test_setup_teardown(test_clock, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cache, setup, teardown),
@@ -437,10 +363,5 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_private, setup, teardown),
         cmocka_unit_test_setup_teardown(test_world, setup, teardown),
     };
-    bool there = access(python, X_OK) == 0;
-    if (!there) print_message("skipped: no interpreter at %s (scripts/setup)\n", python);
-    int rc = there ? cmocka_run_group_tests(tests, NULL, NULL) : 0;
-    free(usual);
-    free(home);
-    return rc;
+    return run_with_env(tests);
 }

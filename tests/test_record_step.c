@@ -83,6 +83,7 @@ static void assert_same_step(const mla_step *a, const mla_step *b) {
     assert_same_text(a->text, b->text);
     assert_same_text(a->error_type, b->error_type);
     assert_same_text(a->feedback, b->feedback);
+    assert_same_text(a->edit, b->edit);
     assert_same_text(a->idea, b->idea);
     assert_int_equal(a->index, b->index);
     assert_true(a->seed == b->seed);
@@ -149,6 +150,7 @@ static void test_round_trip_of_text_actor(void **state) {
     step.outcome = MLA_OUTCOME_SANDBOX_FAILED;
     step.error_type = mla_strdup("ValueError");
     step.idea = mla_strdup("a1 b2");
+    step.edit = mla_strdup("<<<<<<< SEARCH");
     round_trip(&step);
     mla_step_clear(&step);
 }
@@ -196,7 +198,8 @@ static void test_field_order(void **state) {
     (void)state;
     static const char *const names[] = {
         "version", "task", "trajectory", "actor", "index", "seed", "state", "state_after",
-        "prompt_ids", "action_ids", "logprobs", "ended", "text", "action", "outcome",
+        "prompt_ids", "action_ids", "logprobs", "ended", "text", "edit", "action",
+        "outcome",
         "error_type", "feedback", "reward", "score_private", "cost", "final", "idea"};
     mla_step step;
     fill(&step);
@@ -271,7 +274,8 @@ static void test_tables(void **state) {
     for (int i = 0; i < MLA_ACTION_COUNT; i++) {
         assert_int_equal(mla_action_kind_parse(mla_action_name((mla_action_kind)i)), i);
         assert_non_null(mla_action_input_name((mla_action_kind)i, 0));
-        assert_int_equal(mla_action_is_edit((mla_action_kind)i), i == MLA_ACTION_EDIT_SCRIPT);
+        assert_int_equal(mla_action_is_edit((mla_action_kind)i),
+                         i == MLA_ACTION_EDIT_SCRIPT || i == MLA_ACTION_EDIT_SCRIPT_AI);
     }
     assert_int_equal(mla_action_kind_parse("edit SCRIPT"), MLA_ACTION_EDIT_SCRIPT);
     assert_int_equal(mla_action_kind_parse("none"), -1);

@@ -41,6 +41,7 @@ static void test_every_outcome(void **state) {
         {MLA_OUTCOME_TIME_OUT, 0.5, 0.5, 0.5},
         {MLA_OUTCOME_OUT_OF_MEMORY, 0.5, 0.5, 0.5},
         {MLA_OUTCOME_KILLED, 0, 0, 0},
+        {MLA_OUTCOME_EDITOR_FAILED, NAN, NAN, NAN},
         {MLA_OUTCOME_SANDBOX_FAILED, NAN, NAN, NAN},
     };
     assert_int_equal(MLA_COUNT(table), MLA_OUTCOME_COUNT);

@@ -56,10 +56,15 @@ typedef struct mla_actor {
 
 // ---- one step --------------------------------------------------------------------------------
 
+struct mla_policy_editor;
 typedef struct mla_agent mla_agent;
 mla_agent *mla_agent_create(mla_env *env, const mla_reward_options *reward);   // borrows env
 void mla_agent_free(mla_agent *agent);
 mla_env *mla_agent_env(mla_agent *agent);
+// Edits that a policy makes for Edit Script (AI) (agent/editor.h; borrowed, NULL: it makes none)
+// are made by the policy that is in use: whoever samples says which one, and NULL before it goes.
+void mla_agent_set_editor(mla_agent *agent, struct mla_policy_editor *editor);
+void mla_agent_use_policy(mla_agent *agent, mla_policy *policy);
 
 // Hands a reply to the environment. A reply that was cut at the length limit is an invalid action.
 // `actor` and `trajectory` are copied.
@@ -95,8 +100,23 @@ MLA_MUST_USE int mla_agent_run(mla_agent *agent, const mla_actor *actor, mla_epi
 
 // ---- the policy as an actor (agent/prompt.c, agent/actor_policy.c) ---------------------------
 
+// Which entries of the paper's reply are asked for: Thought, Action and Action Input; or all six,
+// with Reflection, Research Plan and Status and Fact Check. The parser reads either.
+#define MLA_PROMPT_ENTRIES(X) X(THREE, "default") X(SIX, "paper")
+
+typedef enum {
+#define X(id, name) MLA_PROMPT_##id,
+    MLA_PROMPT_ENTRIES(X)
+#undef X
+} mla_prompt_entries;
+const char *mla_prompt_entries_name(mla_prompt_entries entries);
+int mla_prompt_entries_parse(const char *name);      // the enum, or -1
+
 typedef struct mla_prompt_options {
     int max_tokens;                // the oldest steps of the history are cut first, whole steps
+    int feedback_bytes;            // of the last feedback: its head and its end
+    mla_action_set actions;        // that are offered; the environment must be told the same set
+    mla_prompt_entries entries;
 } mla_prompt_options;
 mla_prompt_options mla_prompt_options_default(void);
 

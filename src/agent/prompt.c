@@ -7,14 +7,32 @@
 
 #include "agent/agent.h"
 #include "base/buf.h"
+#include "base/mem.h"
 
 #define TURN_MAX (256 * 1024)  // bytes of a turn; a token budget far below it does the real cutting
 #define SCRIPT_MAX 12000        // bytes shown of a script
 #define THOUGHT_MAX 100         // bytes of a thought quoted in the history
-#define FEEDBACK_MAX 480        // bytes shown of the last feedback: its head and its end
+
+static const char *const entries_names[] = {
+#define X(id, name) name,
+    MLA_PROMPT_ENTRIES(X)
+#undef X
+};
+
+const char *mla_prompt_entries_name(mla_prompt_entries entries) {
+    MLA_ASSERT((size_t)entries < MLA_COUNT(entries_names));
+    return entries_names[entries];
+}
+
+int mla_prompt_entries_parse(const char *name) {
+    for (size_t i = 0; i < MLA_COUNT(entries_names); i++)
+        if (strcmp(name, entries_names[i]) == 0) return (int)i;
+    return -1;
+}
 
 mla_prompt_options mla_prompt_options_default(void) {
-    return (mla_prompt_options){.max_tokens = 1536};
+    return (mla_prompt_options){.max_tokens = 1536, .feedback_bytes = 480,
+                                .actions = MLA_ACTIONS_DEFAULT, .entries = MLA_PROMPT_THREE};
 }
 
 static void action_line(mla_buf *out, mla_action_kind kind) {
@@ -26,16 +44,34 @@ static void action_line(mla_buf *out, mla_action_kind kind) {
     mla_buf_printf(out, "}: %s\n", mla_action_help(kind));
 }
 
-static void system_turn(mla_buf *out) {
+// MLAgentBench's words for the entries that the paper's agents write before the thought.
+static void entries_part(mla_buf *out, mla_prompt_entries entries) {
+    mla_buf_puts(out, "Reply:\n");
+    if (entries == MLA_PROMPT_SIX) {
+        mla_buf_puts(out,
+            "Reflection: what the last result means\n"
+            "Research Plan and Status: the whole plan, what is done and what came of it, what is "
+            "next\n"
+            "Fact Check: which of these are confirmed by a result, which are guesses\n");
+    }
+    mla_buf_puts(out,
+        "Thought: what you do and why\n"
+        "Action: its name\n"
+        "Action Input: its inputs as JSON\n");
+}
+
+static void system_turn(mla_buf *out, const mla_prompt_options *options) {
     mla_buf_puts(out,
         "Improve the machine-learning script, one small change at a time, so that the "
         "submission.csv that it writes scores better on hidden data. Undo what hurts.\nActions:\n");
-    for (int kind = 0; kind < MLA_ACTION_COUNT; kind++) action_line(out, (mla_action_kind)kind);
+    for (int kind = 0; kind < MLA_ACTION_COUNT; kind++) {
+        if (mla_action_set_has(options->actions, (mla_action_kind)kind)) {
+            action_line(out, (mla_action_kind)kind);
+        }
+    }
+    entries_part(out, options->entries);
+    if (!mla_action_set_has(options->actions, MLA_ACTION_EDIT_SCRIPT)) return;
     mla_buf_puts(out,
-        "Reply:\n"
-        "Thought: what you do and why\n"
-        "Action: its name\n"
-        "Action Input: its inputs as JSON\n"
         "Edit Script's blocks come next; SEARCH copies whole lines of the script:\n"
         "<<<<<<< SEARCH\nold lines\n=======\nnew lines\n>>>>>>> REPLACE\n");
 }
@@ -89,36 +125,41 @@ static void script_part(mla_buf *out, const mla_view *view) {
 }
 
 // The middle of a long feedback says least: a run's score comes first, an error's type last.
-static void feedback_part(mla_buf *out, const char *feedback) {
-    size_t n = feedback ? strlen(feedback) : 0, half = FEEDBACK_MAX / 2;
+static void feedback_part(mla_buf *out, const char *feedback, size_t max) {
+    size_t n = feedback ? strlen(feedback) : 0, half = max / 2;
     mla_buf_puts(out, "# Last result\n");
-    mla_buf_append(out, feedback, n > FEEDBACK_MAX ? half : n);
-    if (n > FEEDBACK_MAX) {
+    mla_buf_append(out, feedback, n > max ? half : n);
+    if (n > max) {
         mla_buf_printf(out, "\n... (%zu bytes left out)\n", n - 2 * half);
         mla_buf_append(out, feedback + n - half, half);
     }
     mla_buf_puts(out, "\n");
 }
 
-static void user_turn(mla_buf *out, const mla_view *view, size_t skip) {
+static void user_turn(mla_buf *out, const mla_view *view, const mla_prompt_options *options,
+                      size_t skip) {
     task_part(out, view->task);
     if (view->n_history) {
         mla_buf_puts(out, "# Steps so far\n");
         if (skip) mla_buf_printf(out, "(%zu older steps left out)\n", skip);
         for (size_t i = skip; i < view->n_history; i++) history_line(out, &view->history[i]);
     }
-    if (view->n_history) feedback_part(out, view->history[view->n_history - 1].feedback);
+    if (view->n_history) {
+        feedback_part(out, view->history[view->n_history - 1].feedback,
+                      (size_t)options->feedback_bytes);
+    }
     mla_buf_printf(out, "# Now\nSteps left: %d.\n", view->steps_left);
     script_part(out, view);
 }
 
-static void render(const mla_policy *policy, const mla_view *view, size_t skip, mla_ids *out) {
+static void render(const mla_policy *policy, const mla_view *view,
+                   const mla_prompt_options *options, size_t skip, mla_ids *out) {
     mla_buf text;
     mla_buf_init(&text, TURN_MAX);
-    system_turn(&text);
+    system_turn(&text, options);
     mla_chat_turn(policy, out, "system", mla_buf_text(&text));
     mla_buf_reset(&text);
-    user_turn(&text, view, skip);
+    user_turn(&text, view, options, skip);
     mla_chat_turn(policy, out, "user", mla_buf_text(&text));
     mla_chat_open_reply(policy, out);
     mla_buf_clear(&text);
@@ -129,7 +170,7 @@ void mla_prompt_render(const mla_policy *policy, const mla_view *view,
     size_t from = out->len;
     for (size_t skip = 0;; skip++) {
         out->len = from;
-        render(policy, view, skip, out);
+        render(policy, view, options, skip, out);
         if ((int)(out->len - from) <= options->max_tokens || skip >= view->n_history) return;
     }
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/agent.h"
+#include "agent/editor.h"
 #include "base/mem.h"
 
 // A step on its way. Its place in the array is its tag in the environment.
@@ -18,6 +19,7 @@ typedef struct {
 struct mla_agent {
     mla_env *env;
     mla_reward_options reward;
+    mla_policy_editor *editor;     // borrowed; NULL: no policy edits
     pending *slots;          // [n_slots]
     size_t n_slots, cap;
 };
@@ -40,6 +42,14 @@ void mla_agent_free(mla_agent *agent) {
 
 mla_env *mla_agent_env(mla_agent *agent) {
     return agent->env;
+}
+
+void mla_agent_set_editor(mla_agent *agent, mla_policy_editor *editor) {
+    agent->editor = editor;
+}
+
+void mla_agent_use_policy(mla_agent *agent, mla_policy *policy) {
+    if (agent->editor) agent->editor->policy = policy;
 }
 
 void mla_reply_clear(mla_reply *reply) {
@@ -128,6 +138,10 @@ static void finish_step(const mla_agent *agent, const mla_task *task, mla_step *
     step->error_type = facts->error_type;
     step->feedback = facts->feedback;
     facts->error_type = facts->feedback = NULL;
+    if (step->kind == MLA_ACTION_EDIT_SCRIPT_AI) {      // no editor says the same thing twice
+        step->edit = facts->action.blocks;
+        facts->action.blocks = NULL;
+    }
     step->state_after = facts->state_after;
     step->score_private = facts->score_private;
     step->final = facts->final;

@@ -27,8 +27,9 @@ static void print_hints(const walk *w) {
            w->task->name, mla_metric_name(w->task->metric),
            w->task->direction > 0 ? "higher" : "lower", w->task->init.public_half,
            w->task->best.public_half);
-    puts("Short commands: list [DIR], show FROM TO, run, undo, done, script. `edit` reads "
-         "SEARCH/REPLACE blocks, `reply` a whole ReAct reply; both end with a line \".\".");
+    puts("Short commands: list [DIR], describe FILE [WORDS], show FROM TO, copy FILE NAME, "
+         "ask INSTRUCTION, run, undo, done, script. `edit` reads SEARCH/REPLACE blocks, `reply` a "
+         "whole ReAct reply; both end with a line \".\".");
 }
 
 static char *read_block(void) {
@@ -47,6 +48,16 @@ static mla_action make(mla_action_kind kind, const char *first) {
     return action;
 }
 
+// Two words: the first to the blank, the second to the end.
+static mla_action make_two(mla_action_kind kind, const char *rest) {
+    size_t n = strcspn(rest, " ");
+    char *first = mla_strndup(rest, n);
+    mla_action action = make(kind, first);
+    action.inputs[1] = mla_strdup(rest[n] ? rest + n + 1 : "");
+    free(first);
+    return action;
+}
+
 // A short command as an action; false when it is none.
 static bool read_action(const walk *w, char *line, mla_action *out) {
     char *rest = line + strcspn(line, " ");
@@ -58,6 +69,13 @@ static bool read_action(const walk *w, char *line, mla_action *out) {
         char *end = rest + strcspn(rest, " ");
         out->inputs[1] = mla_strndup(rest, (size_t)(end - rest));
         out->inputs[2] = mla_strdup(*end ? end + 1 : "");
+    } else if (strcmp(line, "describe") == 0) {
+        *out = make_two(MLA_ACTION_UNDERSTAND_FILE, rest);
+    } else if (strcmp(line, "copy") == 0) {
+        *out = make_two(MLA_ACTION_COPY_FILE, rest);
+    } else if (strcmp(line, "ask") == 0) {
+        *out = make(MLA_ACTION_EDIT_SCRIPT_AI, w->task->script);
+        out->inputs[1] = mla_strdup(rest);
     } else if (strcmp(line, "run") == 0) {
         *out = make(MLA_ACTION_EXECUTE_SCRIPT, w->task->script);
     } else if (strcmp(line, "undo") == 0) {
@@ -149,6 +167,7 @@ static mla_env *open_env(const mla_options *o, const char *home, const char *dir
     char *states = mla_fs_join(dir, "states.git"), *cache = mla_fs_join(dir, "exec.sqlite");
     mla_env_options options = mla_env_options_default();
     options.workers = 1;
+    options.actions = MLA_ACTIONS_ALL;
     options.home = home;
     options.python = o->python;
     options.states_path = states;

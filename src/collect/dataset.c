@@ -86,10 +86,12 @@ static bool worth_learning(const mla_step *step) {
 static char *key_of(const mla_step *step) {
     mla_action action;
     mla_err why;
-    if (sort_of(step->kind) != EDIT || mla_action_parse(&action, step->text, &why) < 0) {
+    if (step->edit) return mla_strdup(step->edit);
+    if (sort_of(step->kind) != EDIT ||
+        mla_action_parse(&action, step->text, MLA_ACTIONS_ALL, &why) < 0) {
         return mla_strdup(mla_action_name(step->kind));
     }
-    char *key = mla_strdup(action.blocks);
+    char *key = mla_strdup(action.blocks ? action.blocks : "");
     mla_action_clear(&action);
     return key;
 }

@@ -213,10 +213,14 @@ static void explain_absent(mla_buf *why, size_t block, const char *name, const l
 }
 
 static void explain_ambiguous(mla_buf *why, size_t block, const char *name, size_t n,
-                              const size_t places[2]) {
+                              const size_t places[2], const lines *text) {
     mla_buf_printf(why, "Block %zu: its SEARCH text stands more than once in %s: at lines %zu and "
                    "%zu%s. Add lines around it until it stands there once.", block, name,
                    places[0] + 1, places[1] + 1, n > 2 ? ", and further on" : "");
+    for (int i = 0; i < 2; i++) {              // what stands before each tells them apart
+        size_t from = places[i] ? places[i] - 1 : 0;
+        show_lines(why, text, from, places[i] - from + 1);
+    }
 }
 
 // --- applying ----------------------------------------------------------------------------------
@@ -247,7 +251,7 @@ static char *apply_lines(const char *name, const lines *text, const lines *searc
     size_t n = find(text, search, false, places);
     if (!n) n = find(text, search, true, places);
     if (n == 1) return replace_lines(text, places[0], search->len, block->replace);
-    if (n) explain_ambiguous(why, number, name, n, places);
+    if (n) explain_ambiguous(why, number, name, n, places, text);
     else explain_absent(why, number, name, text, search);
     return NULL;
 }

@@ -23,6 +23,7 @@ typedef struct job {
     const mla_answers *answers;
     mla_state from;
     char *reply;              // owned
+    mla__wish wish;           // of an Edit Script (AI)
     size_t tag;
     bool awaited;             // by mla_env_step, not to be collected
     bool ended;
@@ -53,13 +54,17 @@ typedef struct answers_entry {
 struct mla_env {
     char *python, *data_root;
     bool private_scores, allow_weaker;
+    mla_action_set actions;
+    mla_editor editor;
     mla__snapshots *snapshots;
     mla__cache *cache;        // NULL: none
     pthread_mutex_t lock;     // of everything below
     pthread_cond_t work;      // a job came, or stopping
     pthread_cond_t room;      // a job left the queue
-    pthread_cond_t ready;     // a job ended, or a worker is up or failed
+    pthread_cond_t ready;     // a job ended or asks for the editor, or a worker is up or failed
     job_list waiting, results;
+    job_list asking;          // for the editor, to be asked on a thread that waits for results
+    bool editing;             // one is
     size_t outstanding;       // submitted and not yet collected
     bool stopping;
     worker *workers;
@@ -71,13 +76,15 @@ struct mla_env {
 };
 
 mla_env_options mla_env_options_default(void) {
-    return (mla_env_options){.workers = 2};
+    return (mla_env_options){.workers = 2, .actions = MLA_ACTIONS_DEFAULT};
 }
 
 void mla_facts_clear(mla_facts *facts) {
     mla_action_clear(&facts->action);
     free(facts->error_type);
     free(facts->feedback);
+    free(facts->out);
+    free(facts->err);
     *facts = (mla_facts){.action.kind = MLA_ACTION_NONE};
 }
 
@@ -102,6 +109,7 @@ static job *pop(job_list *list) {
 
 static void job_free(job *j) {
     mla_facts_clear(&j->facts);
+    mla__wish_clear(&j->wish);
     free(j->reply);
     free(j);
 }
@@ -134,11 +142,36 @@ static void finish(worker *w, const mla_runner *runner, job *j) {
     pthread_cond_broadcast(&env->ready);
 }
 
+// An editor that is a policy is asked where the policy lives: by whoever waits for results. The
+// worker takes another job meanwhile, and the job comes back to the queue with its answer.
+static void pass_on(mla_env *env, job *j) {
+    mla_facts_clear(&j->facts);
+    push(&env->asking, j);
+    pthread_cond_broadcast(&env->ready);
+}
+
+// Has the next asking job answered; false when there is none or one is being answered. The lock is
+// held on entry and on return, but not while the editor works.
+static bool answer_one(mla_env *env) {
+    if (env->editing || !env->asking.head) return false;
+    job *j = pop(&env->asking);
+    env->editing = true;
+    pthread_mutex_unlock(&env->lock);
+    mla__wish_ask(&j->wish, &env->editor);
+    pthread_mutex_lock(&env->lock);
+    env->editing = false;
+    push(&env->waiting, j);
+    pthread_cond_signal(&env->work);
+    pthread_cond_broadcast(&env->ready);      // another may be asking
+    return true;
+}
+
 // Takes jobs until the environment stops. The lock is held on entry and on return.
 static void serve(worker *w, mla_runner *runner) {
     mla_env *env = w->env;
     mla__stage stage = {.snapshots = env->snapshots, .cache = env->cache, .runner = runner,
-                        .private_scores = env->private_scores};
+                        .private_scores = env->private_scores, .offered = env->actions,
+                        .editor = env->editor};
     while (!env->stopping) {
         job *j = pop(&env->waiting);
         if (!j) {
@@ -148,9 +181,10 @@ static void serve(worker *w, mla_runner *runner) {
         pthread_cond_signal(&env->room);
         pthread_mutex_unlock(&env->lock);
         stage.answers = j->answers;
-        j->rc = mla__step(&stage, j->task, &j->from, j->reply, &j->facts, &j->err);
+        j->rc = mla__step(&stage, j->task, &j->from, j->reply, &j->wish, &j->facts, &j->err);
         pthread_mutex_lock(&env->lock);
-        finish(w, runner, j);
+        if (j->rc == 0 && j->wish.status == MLA__WISH_ASKED) pass_on(env, j);
+        else finish(w, runner, j);
     }
 }
 
@@ -232,11 +266,17 @@ mla_env *mla_env_create(const mla_env_options *options, mla_err *err) {
                     WORKERS_MAX);
         return NULL;
     }
+    if (!(options->actions & MLA_ACTIONS_ALL)) {
+        mla_err_set(err, "agents are offered no action");
+        return NULL;
+    }
     mla_env *env = MLA_NEW(mla_env);
     init_waits(env);
     set_paths(env, options);
     env->private_scores = options->private_scores;
     env->allow_weaker = options->allow_weaker_sandbox;
+    env->actions = options->actions & MLA_ACTIONS_ALL;
+    env->editor = options->editor;
     env->n_workers = options->workers;
     env->workers = MLA_NEW_ARRAY(worker, (size_t)options->workers);
     if (open_stores(env, options, err) == 0 && start_workers(env, err) == 0) return env;
@@ -248,6 +288,7 @@ void mla_env_free(mla_env *env) {
     if (!env) return;
     stop_workers(env);
     list_free(&env->waiting);
+    list_free(&env->asking);
     list_free(&env->results);
     for (size_t i = 0; i < env->n_answers; i++) mla_answers_free(env->answers[i].answers);
     free(env->answers);
@@ -342,7 +383,9 @@ int mla_env_step(mla_env *env, const mla_task *task, const mla_state *from, cons
     pthread_mutex_lock(&env->lock);
     job *j = enqueue(env, task, from, reply, err);
     if (j) j->awaited = true;
-    while (j && !j->ended) pthread_cond_wait(&env->ready, &env->lock);
+    while (j && !j->ended) {
+        if (!answer_one(env)) pthread_cond_wait(&env->ready, &env->lock);
+    }
     pthread_mutex_unlock(&env->lock);
     return j ? take_result(j, out, err) : -1;
 }
@@ -378,6 +421,7 @@ int mla_env_collect(mla_env *env, double wait_seconds, size_t *tag, mla_facts *o
     struct timespec until = after(forever || wait_seconds < 0 ? 0 : wait_seconds);
     pthread_mutex_lock(&env->lock);
     while (env->outstanding && !env->results.head) {
+        if (answer_one(env)) continue;
         if (forever) pthread_cond_wait(&env->ready, &env->lock);
         else if (pthread_cond_timedwait(&env->ready, &env->lock, &until) == ETIMEDOUT) break;
     }

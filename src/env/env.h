@@ -9,6 +9,27 @@
 #include "record/step.h"
 #include "task/task.h"
 
+// ---- the editor of Edit Script (AI) -----------------------------------------------------------
+
+typedef struct mla_edit_request {
+    const char *name, *script;     // the script's file name and its text
+    const char *instruction;       // what to do to it, in the agent's words
+} mla_edit_request;
+
+// Given by whoever may use a network or a policy; the environment knows neither. `edit` makes the
+// whole new text (caller frees) and returns 0; 1: its answer is of no use, `why` says so to the
+// agent, whose fault it is; -1: it could not answer, which is nobody's fault.
+typedef struct mla_editor {
+    int (*edit)(void *self, const mla_edit_request *request, char **text, mla_err *why);
+    void *self;
+    bool any_thread;               // it may be called on the workers' threads, several at once;
+                                   // else only on threads that collect or step, one at a time
+} mla_editor;
+// The text in an editor's answer that is SEARCH/REPLACE blocks, or a whole script in a fence. As
+// mla_editor.edit returns: 0 or 1.
+int mla_editor_read(const mla_edit_request *request, const char *answer, char **text,
+                    mla_err *why);
+
 typedef struct mla_env_options {
     int workers;               // scripts at once, each with its own warm Python
     const char *python;        // interpreter of the task venv; NULL: <home>/venv/bin/python
@@ -17,16 +38,20 @@ typedef struct mla_env_options {
     const char *cache_path;    // exec.sqlite, created when absent; NULL: no cache
     bool private_scores;       // evaluation only: facts carry the private half too
     bool allow_weaker_sandbox; // run scripts with fewer protections than env/protections.h requires
+    mla_action_set actions;    // what agents are offered; any other action is an invalid one
+    mla_editor editor;         // .edit NULL: Edit Script (AI) is an edit that fails
 } mla_env_options;
 
 mla_env_options mla_env_options_default(void);
 
 // What happened. The caller clears it.
 typedef struct mla_facts {
-    mla_action action;         // as parsed; kind NONE when the reply could not be read
+    mla_action action;         // as parsed; kind NONE when the reply could not be read. An Edit
+                               // Script (AI) gets the blocks that it came to
     mla_outcome outcome;
     char *error_type;          // "ValueError", "missing ids", ...; NULL when none
     char *feedback;            // for the agent: bounded, middle elided
+    char *out, *err;           // a run's streams whatever came of it, middle elided; else NULL
     bool ran;                  // a script ran (or its cached result stands in)
     double score_before;       // public half, see mla_state.score
     double score_after;        // public half; NaN when nothing was scored

@@ -158,7 +158,12 @@ static void add_outcome(mla_buf *out, const mla_task *task, const mla__result *r
                        task->limits.memory_mb);
         break;
     case MLA_OUTCOME_SANDBOX_FAILED:
-        mla_buf_puts(out, "The sandbox failed; this is not the script's fault. Nothing changed.");
+        mla_buf_printf(out, "The script could not be run (%s); this is not its fault. Nothing "
+                       "changed.", r->error_type ? r->error_type : "the sandbox failed");
+        break;
+    case MLA_OUTCOME_KILLED:
+        mla_buf_printf(out, "The script was killed by %s: no score.",
+                       r->error_type ? r->error_type : "a signal");
         break;
     default:
         mla_buf_printf(out, "The script failed with %s: no score.", type);
@@ -188,8 +193,18 @@ static void add_score(mla_buf *out, const mla_task *task, double score, const ml
     if (isfinite(after->best)) mla_buf_printf(out, " Best so far: %.6g.", after->best);
 }
 
-char *mla__feedback_run(const mla_task *task, const char *did, const mla__result *result,
-                        const mla_state *before, const mla_state *after) {
+// A diff, quoted like the streams: it holds what others wrote.
+static void add_change(mla_buf *out, const char *change) {
+    if (!*change) return;
+    quoted q = quote(change);
+    mla_buf_puts(out, "The change:\n");
+    for (size_t i = 0; i < q.len; i++) mla_buf_puts(out, q.items[i]);
+    quoted_clear(&q);
+}
+
+char *mla__feedback_run(const mla_task *task, const char *did, const char *change,
+                        const mla__result *result, const mla_state *before,
+                        const mla_state *after) {
     mla_buf out;
     mla_buf_init(&out, MLA__FEEDBACK_MAX);
     mla_buf_printf(&out, "%.200s%s", did, *did ? " " : "");
@@ -198,6 +213,7 @@ char *mla__feedback_run(const mla_task *task, const char *did, const mla__result
         add_score(&out, task, result->score.public_half, before, after);
     }
     mla_buf_puts(&out, "\n");
+    add_change(&out, change);
     add_streams(&out, result);
     while (out.len && out.data[out.len - 1] == '\n') out.data[--out.len] = '\0';
     char *text = mla_utf8_repair(mla_buf_text(&out), out.len, NULL);

@@ -11,8 +11,6 @@
 #include "base/mem.h"
 #include "env/internal.h"
 
-#define NAME_MAX_BYTES 100
-
 void mla__files_clear(mla__files *files) {
     for (size_t i = 0; i < files->len; i++) {
         free(files->items[i].name);
@@ -36,7 +34,7 @@ const mla__file *mla__files_get(const mla__files *files, const char *name) {
 // No folder, nothing hidden, nothing that a shell, a terminal or git would read as something else.
 static bool is_plain(const char *name) {
     size_t n = strlen(name);
-    if (!n || n > NAME_MAX_BYTES || name[0] == '.' || name[0] == '-') return false;
+    if (!n || n > MLA__NAME_MAX || name[0] == '.' || name[0] == '-') return false;
     for (size_t i = 0; i < n; i++) {
         unsigned char c = (unsigned char)name[i];
         if (c < ' ' || c == 127 || c == '/' || c == '\\') return false;
@@ -65,6 +63,15 @@ int mla__files_put(mla__files *files, const char *name, const char *bytes, size_
     files->items[at].bytes = mla_strndup(bytes, len);
     files->items[at].len = len;
     return 0;
+}
+
+void mla__files_remove(mla__files *files, const char *name) {
+    size_t at = place_of(files, name);
+    if (at == files->len || strcmp(files->items[at].name, name)) return;
+    free(files->items[at].name);
+    free(files->items[at].bytes);
+    files->len--;
+    memmove(files->items + at, files->items + at + 1, (files->len - at) * sizeof *files->items);
 }
 
 static int load_one(mla__files *files, const char *dir, const char *name, mla_err *err) {
@@ -118,18 +125,39 @@ int mla__files_write(const mla__files *files, const char *dir, mla_err *err) {
     return rc;
 }
 
+// The next part of a path, empty ones and "." passed over; len 0 at its end.
+static mla__slice next_part(const char **at) {
+    mla__slice part;
+    do {
+        *at += strspn(*at, "/");
+        part = (mla__slice){*at, strcspn(*at, "/")};
+        *at += part.len;
+    } while (part.len == 1 && *part.at == '.');
+    return part;
+}
+
 char *mla__path_clean(const char *path) {
-    while (!strncmp(path, "./", 2)) path += 2;
+    if (*path == '/') return NULL;
+    const char *p = path;
+    mla__slice first = next_part(&p), second = next_part(&p), third = next_part(&p);
     size_t n = strlen(path);
-    while (n && path[n - 1] == '/' && n > 1) n--;
-    if (n > NAME_MAX_BYTES + 5) return NULL;
-    char *clean = mla_strndup(path, n);
-    bool top = !strcmp(clean, ".") || !*clean;
-    const char *name = strncmp(clean, "data/", 5) ? clean : clean + 5;
-    if (!top && !is_plain(name)) {
+    bool is_folder = n && (path[n - 1] == '/' || (n > 1 && !strcmp(path + n - 2, "/.")));
+    bool data = first.len == 4 && !memcmp(first.at, "data", 4);
+    if (third.len || (second.len && !data)) return NULL;
+    if (is_folder && (second.len || (first.len && !data))) return NULL;     // "train.py/"
+    char *clean = second.len ? mla_format("data/%.*s", (int)second.len, second.at)
+                             : mla_strndup(first.at, first.len);
+    const char *name = second.len ? clean + 5 : clean;
+    if (first.len && !is_plain(name)) {
         free(clean);
         return NULL;
     }
-    if (top) *clean = '\0';
     return clean;
+}
+
+bool mla__name_is_new(const char *name) {
+    static const char good[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    return is_plain(name) && !name[strspn(name, good)] && strcasecmp(name, "data") &&
+           strcasecmp(name, "submission.csv");
 }

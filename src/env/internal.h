@@ -13,9 +13,11 @@
 #define MLA__REPLY_MAX ((size_t)64 << 10)     // a longer reply is no action
 #define MLA__FILE_MAX ((size_t)256 << 10)     // one file of a state
 #define MLA__FILES_MAX 64                     // files of a state
+#define MLA__NAME_MAX 100                     // bytes of a file's name
 #define MLA__FEEDBACK_MAX ((size_t)1500)      // about 400 tokens
 #define MLA__INSPECT_LINES 100
 #define MLA__INSPECT_MAX ((size_t)8000)       // bytes of them
+#define MLA__UNDERSTAND_MAX ((size_t)4000)    // bytes of a description
 #define MLA__STREAM_MAX ((size_t)4096)        // of each of a script's streams, middle elided
 
 // --- action.c, action_input.c: reading replies --------------------------------------------------
@@ -50,6 +52,16 @@ void mla__block_write(mla_buf *out, const mla__block *block);
 char *mla__edit_apply(const char *name, const char *text, const char *blocks, size_t *n_blocks,
                       mla_buf *why);
 
+// --- diff.c: what an edit changed --------------------------------------------------------------
+
+// The unified diff of two texts with 3 lines of context, cut at `max` bytes at a line's end with a
+// note of it. Caller frees.
+char *mla__diff_unified(const char *name, const char *before, const char *after, size_t max);
+// Blocks that make `before` into `after` (both ended by a newline): one for each hunk, with as much
+// round it as makes its SEARCH text stand once. NULL when blocks cannot say it: a line of the text
+// looks like a block's mark, or nothing changes. Caller frees.
+char *mla__diff_blocks(const char *name, const char *before, const char *after);
+
 // --- files.c: the files of a state -------------------------------------------------------------
 
 typedef struct mla__file {
@@ -68,13 +80,18 @@ const mla__file *mla__files_get(const mla__files *files, const char *name);
 // Adds or replaces. -1 when the name is not a plain one, or the file or their number is too large.
 MLA_MUST_USE int mla__files_put(mla__files *files, const char *name, const char *bytes, size_t len,
                                 mla_err *err);
+void mla__files_remove(mla__files *files, const char *name);       // nothing when it is not there
 // Adds the plain files of a folder; hidden ones and __pycache__ are left out.
 MLA_MUST_USE int mla__files_load(mla__files *files, const char *dir, mla_err *err);
 // Writes them into a folder that is there.
 MLA_MUST_USE int mla__files_write(const mla__files *files, const char *dir, mla_err *err);
-// An agent's path as a plain name inside the workspace ("./train.py" -> "train.py"; for the data
-// folder "data/x.csv"), or NULL when it leads elsewhere. Caller frees.
+// An agent's path as a plain name inside the workspace ("./train.py" -> "train.py"), as "data" or
+// "data/x.csv" for the data folder, "" for the workspace itself; or NULL when it is absolute, has a
+// "..", or leads deeper. Caller frees.
 char *mla__path_clean(const char *path);
+// Whether an agent may make a file of that name: ASCII letters, digits, '.', '_' and '-' only, so
+// that no two names look alike; not "data" and not submission.csv, which a run itself must write.
+bool mla__name_is_new(const char *name);
 
 // --- snapshot.c: states in git -----------------------------------------------------------------
 
@@ -83,6 +100,7 @@ typedef struct mla__snapshots mla__snapshots;
 typedef struct mla__snapshot {                // what a commit holds
     char task[128];
     char subject[200];                        // first line of its message
+    char edited[MLA__NAME_MAX + 1];           // the script that Undo gives back; "" when unknown
     mla_state state;
 } mla__snapshot;
 
@@ -129,15 +147,17 @@ void mla__cache_key(char key[65], const mla_task *task, const char *script,
 // --- feedback.c: what the agent reads ----------------------------------------------------------
 
 // Of a run: what came of it, the score and its change, the streams' ends, quoted. `did` opens it
-// ("The edit was applied to train.py (2 blocks)."). Caller frees.
-char *mla__feedback_run(const mla_task *task, const char *did, const mla__result *result,
-                        const mla_state *before, const mla_state *after);
+// ("The edit was applied to train.py (2 blocks)."); `change` is a diff, already bounded, or "".
+// Caller frees.
+char *mla__feedback_run(const mla_task *task, const char *did, const char *change,
+                        const mla__result *result, const mla_state *before,
+                        const mla_state *after);
 // "0.8123 (accuracy, higher is better)", or "none yet" for NaN. Caller frees.
 char *mla__feedback_score(const mla_task *task, double score);
 // Cuts at a character's start so that at most `max` bytes are left.
 void mla__feedback_cut(mla_buf *text, size_t max);
 
-// --- look.c: List Files, Inspect Script Lines --------------------------------------------------
+// --- look.c, understand*.c: List Files, Inspect Script Lines, Understand File ------------------
 
 typedef struct mla__look {
     const mla_task *task;
@@ -148,6 +168,41 @@ typedef struct mla__look {
 // The agent's text (caller frees); *ok false: it cannot be carried out and the text says why.
 char *mla__look_list(const mla__look *look, bool *ok);
 char *mla__look_lines(const mla__look *look, bool *ok);
+char *mla__understand(const mla__look *look, bool *ok);
+// A regular file of the data folder opened for reading, -1 when there is none; no link is followed.
+int mla__data_open(const mla_task *task, const char *name);
+
+// Where the bytes of a file to be understood come from: a descriptor (>= 0), or a text in memory.
+typedef struct mla__source {
+    const char *name;
+    int fd;
+    const char *bytes;
+    size_t len, at;
+} mla__source;
+
+// The next bytes, at most `room`; 0 at the end.
+size_t mla__source_read(mla__source *source, char *out, size_t room);
+
+// Words that an agent looks for: runs of letters and digits, case ignored, nothing else is read in
+// them.
+typedef struct mla__words {
+    char *items[16];                          // owned, lower case
+    size_t len;
+} mla__words;
+
+void mla__words_read(mla__words *words, const char *text);            // NULL: none
+void mla__words_clear(mla__words *words);
+bool mla__words_match(const mla__words *words, const char *text, size_t len);
+
+// Appends a text as one line: control characters as blanks, whole characters of `max` bytes.
+void mla__add_plain(mla_buf *out, const char *text, size_t len, size_t max);
+
+// What a file is, appended to `out` (bounded by its ceiling). csv: -1 when it is not one, for then
+// it is shown as text.
+MLA_MUST_USE int mla__understand_csv(mla__source *source, const mla__words *words, mla_buf *out);
+void mla__understand_python(const char *name, const char *text, size_t len,
+                            const mla__words *words, mla_buf *out);
+void mla__understand_text(mla__source *source, const mla__words *words, mla_buf *out);
 
 // --- step.c: one action ------------------------------------------------------------------------
 
@@ -157,9 +212,25 @@ typedef struct mla__stage {                   // what carrying out an action nee
     mla_runner *runner;
     const mla_answers *answers;
     bool private_scores;
+    mla_action_set offered;
+    mla_editor editor;                        // .edit NULL: none
 } mla__stage;
 
+// An instruction on its way to an editor that works on the thread of whoever waits for the result.
+typedef struct mla__wish {
+    enum { MLA__WISH_NONE, MLA__WISH_ASKED, MLA__WISH_ANSWERED } status;
+    char *name, *script, *instruction;        // owned
+    int rc;                                   // the editor's answer
+    char *text;                               // owned
+    mla_err why;
+} mla__wish;
+
+void mla__wish_ask(mla__wish *wish, const mla_editor *editor);        // asked -> answered
+void mla__wish_clear(mla__wish *wish);
+
+// Carries out a reply. When it returns with wish->status ASKED nothing has happened yet: have the
+// wish answered and call again with the same arguments.
 MLA_MUST_USE int mla__step(const mla__stage *stage, const mla_task *task, const mla_state *from,
-                           const char *reply, mla_facts *out, mla_err *err);
+                           const char *reply, mla__wish *wish, mla_facts *out, mla_err *err);
 
 #endif

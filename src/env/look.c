@@ -1,5 +1,6 @@
-// Looking: List Files and Inspect Script Lines, over a state's files and the task's data folder.
-// Each returns text for the agent and says whether it could do what was asked.
+// Looking: List Files and Inspect Script Lines (Understand File: understand.c), over a state's
+// files and the task's data folder. Each returns text for the agent and says whether it could do
+// what was asked.
 #include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -31,13 +32,22 @@ static char *say(const char *fmt, ...) {
 
 // --- listing -----------------------------------------------------------------------------------
 
+// As `ls -F` marks it: a folder by a slash, a link by an "@"; of a file the size.
 static void list_data(mla_buf *out, const char *dir) {
     char **names;
     size_t count;
     if (mla_fs_list(dir, &names, &count, NULL) < 0) return;
     for (size_t i = 0; i < count; i++) {
         char *path = mla_fs_join(dir, names[i]);
-        mla_buf_printf(out, "%s (%lld bytes)\n", names[i], (long long)mla_fs_size(path));
+        struct stat st;
+        bool there = lstat(path, &st) == 0;
+        mla__add_plain(out, names[i], strlen(names[i]), MLA__NAME_MAX);
+        if (there && S_ISREG(st.st_mode)) {
+            mla_buf_printf(out, " (%lld bytes)", (long long)st.st_size);
+        } else if (there) {
+            mla_buf_puts(out, S_ISDIR(st.st_mode) ? "/" : S_ISLNK(st.st_mode) ? "@" : "|");
+        }
+        mla_buf_puts(out, "\n");
         free(path);
     }
     mla_fs_names_free(names, count);
@@ -67,21 +77,27 @@ char *mla__look_list(const mla__look *look, bool *ok) {
 
 // --- lines -------------------------------------------------------------------------------------
 
-// The head of a CSV file of the data folder; false when there is no such file.
-static bool read_data(const mla__look *look, const char *name, mla_buf *out) {
-    size_t n = strlen(name);
-    if (!look->task->data_dir || n < 5 || strcmp(name + n - 4, ".csv")) return false;
-    char *path = mla_fs_join(look->task->data_dir, name);
+int mla__data_open(const mla_task *task, const char *name) {
+    if (!task->data_dir) return -1;
+    char *path = mla_fs_join(task->data_dir, name);
     int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     free(path);
     struct stat st;
-    bool ok = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+    if (fd < 0 || (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))) return fd;
+    close(fd);
+    return -1;
+}
+
+// The head of a CSV file of the data folder; false when there is no such file.
+static bool read_data(const mla__look *look, const char *name, mla_buf *out) {
+    size_t n = strlen(name);
+    int fd = n < 5 || strcmp(name + n - 4, ".csv") ? -1 : mla__data_open(look->task, name);
     char chunk[16384];
-    for (ssize_t got; ok && !out->truncated && (got = read(fd, chunk, sizeof chunk)) > 0;) {
+    for (ssize_t got; fd >= 0 && !out->truncated && (got = read(fd, chunk, sizeof chunk)) > 0;) {
         mla_buf_append(out, chunk, (size_t)got);
     }
     if (fd >= 0) close(fd);
-    return ok;
+    return fd >= 0;
 }
 
 static bool read_number(const char *text, long *out) {

@@ -90,6 +90,7 @@ static void write_message(mla_buf *out, const mla__snapshot *snapshot) {
     add_number(out, "Score", snapshot->state.score);
     add_number(out, "Best", snapshot->state.best);
     mla_buf_printf(out, "Undo: %s\n", *snapshot->state.undo ? snapshot->state.undo : "none");
+    if (*snapshot->edited) mla_buf_printf(out, "Edited: %s\n", snapshot->edited);
 }
 
 // The value of the last trailer of that key; "" when it is "none" or absent.
@@ -114,6 +115,7 @@ static void read_message(const char *message, mla__snapshot *out) {
     snprintf(out->subject, sizeof out->subject, "%.*s", (int)strcspn(message, "\n"), message);
     read_trailer(message, "Task", out->task, sizeof out->task);
     read_trailer(message, "Undo", out->state.undo, sizeof out->state.undo);
+    read_trailer(message, "Edited", out->edited, sizeof out->edited);
     out->state.score = read_number(message, "Score");
     out->state.best = read_number(message, "Best");
 }

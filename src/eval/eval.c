@@ -43,7 +43,9 @@ int mla_eval_run(mla_run *run, mla_agent *agent, mla_policy *policy, const char 
         .trajectories = options->trajectories, .max_steps = options->max_steps,
         .at_once = options->trajectories < AT_ONCE_MAX ? options->trajectories : AT_ONCE_MAX,
         .by_task = true, .private_scores = true, .seed = options->seed};
+    mla_agent_use_policy(agent, policy);
     int rc = mla_trajectories_fill(&fill, agent, &actor, tasks, n_tasks, err);
+    mla_agent_use_policy(agent, NULL);
     free(relative);
     free(path);
     free(prefix);

@@ -16,13 +16,14 @@ typedef enum {
     X(OK, "ok", DONE, "the action did what it says; a run wrote a valid submission")           \
     X(INVALID_ACTION, "invalid action", FAILED, "the reply could not be read as an action")    \
     X(ACTION_FAILED, "action failed", FAILED, "a readable action that cannot be carried out")  \
-    X(EDIT_FAILED, "edit failed", FAILED, "a SEARCH text that is absent or ambiguous")         \
+    X(EDIT_FAILED, "edit failed", FAILED, "the edit does not fit, or there is no editor")      \
     X(SCRIPT_ERROR, "script error", FAILED, "the script ended with an exception or exit code") \
     X(NO_SUBMISSION, "no submission", FAILED, "the script ended well, but wrote none")         \
     X(BAD_SUBMISSION, "bad submission", FAILED, "the submission cannot be scored")             \
     X(TIME_OUT, "time-out", CORNER, "our clock ended the script")                              \
     X(OUT_OF_MEMORY, "out of memory", CORNER, "our memory watch ended the script")             \
     X(KILLED, "killed", FAILED, "a signal that was not ours ended the script")                 \
+    X(EDITOR_FAILED, "editor failed", NONE, "the editor of Edit Script (AI) gave no answer")   \
     X(SANDBOX_FAILED, "sandbox failed", NONE, "our own machinery failed; nothing is judged")
 
 typedef enum {

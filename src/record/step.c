@@ -26,6 +26,7 @@ void mla_step_clear(mla_step *step) {
     free(step->action_ids);
     free(step->logprobs);
     free(step->text);
+    free(step->edit);
     free(step->error_type);
     free(step->feedback);
     free(step->idea);
@@ -48,6 +49,7 @@ void mla_step_copy(mla_step *to, const mla_step *from) {
     to->action_ids = copy_array(from->action_ids, from->n_action, sizeof *from->action_ids);
     to->logprobs = copy_array(from->logprobs, from->n_action, sizeof *from->logprobs);
     to->text = mla_strdup(from->text);
+    to->edit = mla_strdup(from->edit);
     to->error_type = mla_strdup(from->error_type);
     to->feedback = mla_strdup(from->feedback);
     to->idea = mla_strdup(from->idea);

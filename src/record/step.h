@@ -52,6 +52,7 @@ typedef struct mla_step {
     size_t n_action;
     bool ended;                    // the end-of-turn token was sampled (false: cut at the limit)
     char *text;                    // the action as text, owned
+    char *edit;                    // the blocks that an Edit Script (AI) came to, owned, or NULL
     mla_action_kind kind;
     mla_outcome outcome;
     char *error_type;              // exception's type or the submission's fault; may be NULL

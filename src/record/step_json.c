@@ -77,6 +77,7 @@ json_t *mla_step_to_json(const mla_step *step) {
     json_object_set_new(o, "logprobs", floats_or_null(step->logprobs, step->n_action));
     json_object_set_new(o, "ended", json_boolean(step->ended));
     json_object_set_new(o, "text", text_or_null(step->text));
+    json_object_set_new(o, "edit", text_or_null(step->edit));
     json_object_set_new(o, "action", json_string(mla_action_name(step->kind)));
     json_object_set_new(o, "outcome", json_string(mla_outcome_name(step->outcome)));
     json_object_set_new(o, "error_type", text_or_null(step->error_type));
@@ -238,6 +239,8 @@ static void get_action(reader *r, mla_step *step) {
     step->logprobs = get_floats(r, "logprobs", step->n_action);
     step->ended = get_bool(r, "ended");
     step->text = get_text(r, "text", true);
+    // Records of old lack it.
+    if (json_object_get(r->object, "edit")) step->edit = get_text(r, "edit", true);
     int kind = get_enum(r, "action", action_or_none, MLA_ACTION_COUNT);
     step->kind = kind == MLA_ACTION_COUNT ? MLA_ACTION_NONE : (mla_action_kind)kind;
 }

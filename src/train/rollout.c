@@ -105,12 +105,14 @@ int mla__rollout_make(mla_rollout *out, mla_agent *agent, mla_policy *policy, co
                 .iteration = iteration, .views = MLA_NEW_ARRAY(mla_view, n),
                 .requests = MLA_NEW_ARRAY(mla_prompt_request, n), .began_at = mla_clock(),
                 .err = err};
+    mla_agent_use_policy(agent, policy);
     for (int i = 0; i < options->states && m.rc == 0; i++) {
         m.rc = draw_state(&m, i, pool, tasks, n_tasks);
     }
     if (m.rc == 0 && mla_policy_generate(policy, m.requests, n, execute, &m, err) < 0) m.rc = -1;
     double generated_at = mla_clock();
     if (take_in(&m) < 0) m.rc = -1;
+    mla_agent_use_policy(agent, NULL);
     out->generate_seconds = generated_at - m.began_at;
     out->wait_seconds = mla_clock() - generated_at;
     close_ranks(&m);
