@@ -62,7 +62,19 @@
 #define REWARD_FIELDS(X)                                      \
     X(REAL, alpha, alpha, 0, 1000)                            \
     X(FORM, form, form, 0, 0)
-#define PROMPT_FIELDS(X) X(INT, max_tokens, max_tokens, 128, 1000000)
+#define PROMPT_FIELDS(X)                                      \
+    X(INT, max_tokens, max_tokens, 128, 1000000)              \
+    X(INT, feedback_bytes, feedback_bytes, 64, 100000)        \
+    X(ACTIONS, actions, actions, 0, 0)                        \
+    X(ENTRIES, entries, entries, 0, 0)
+#define EDITOR_FIELDS(X)                                      \
+    X(EDITOR, kind, kind, 0, 0)                               \
+    X(WORD, url, url, 0, 0)                                   \
+    X(WORD, model, model, 0, 0)                               \
+    X(WORD, key_env, key_env, 0, 0)                           \
+    X(REAL, seconds, seconds, 0.1, 86400)                     \
+    X(INT, attempts, attempts, 1, 100)                        \
+    X(INT, max_tokens, max_tokens, 1, 1000000)
 
 // X(section, its fields, the type of its options)
 #define SECTIONS(X)                                           \
@@ -72,7 +84,8 @@
     X(rl, RL_FIELDS, mla_rl_options)                          \
     X(eval, EVAL_FIELDS, mla_eval_options)                    \
     X(reward, REWARD_FIELDS, mla_reward_options)              \
-    X(prompt, PROMPT_FIELDS, mla_prompt_options)
+    X(prompt, PROMPT_FIELDS, mla_prompt_options)              \
+    X(editor, EDITOR_FIELDS, mla_editor_options)
 
 // ---- the YAML as text: what is absent stays NULL ---------------------------------------------
 
@@ -97,7 +110,7 @@ typedef struct {
 
 #define TEXT(key, flags, type, max) \
     CYAML_FIELD_STRING_PTR(#key, CYAML_FLAG_POINTER | (flags), type, key, 1, max)
-#define FIELD(type, key, member, lo, hi) TEXT(key, CYAML_FLAG_OPTIONAL, RAW_HERE, 40),
+#define FIELD(type, key, member, lo, hi) TEXT(key, CYAML_FLAG_OPTIONAL, RAW_HERE, 400),
 
 #define RAW_HERE raw_collect
 static const cyaml_schema_field_t collect_fields[] = {COLLECT_FIELDS(FIELD) CYAML_FIELD_END};
@@ -119,6 +132,9 @@ static const cyaml_schema_field_t reward_fields[] = {REWARD_FIELDS(FIELD) CYAML_
 #undef RAW_HERE
 #define RAW_HERE raw_prompt
 static const cyaml_schema_field_t prompt_fields[] = {PROMPT_FIELDS(FIELD) CYAML_FIELD_END};
+#undef RAW_HERE
+#define RAW_HERE raw_editor
+static const cyaml_schema_field_t editor_fields[] = {EDITOR_FIELDS(FIELD) CYAML_FIELD_END};
 #undef RAW_HERE
 
 static const cyaml_schema_value_t task_name = {
@@ -203,6 +219,47 @@ static int read_FORM(const place *at, const char *key, const char *text, double 
     return 0;
 }
 
+// Names, texts and sets need no range; they are told by what they are.
+static int bad_name(const place *at, const char *key, const char *text, const char *wanted) {
+    return mla_err_set(at->err, "%s: %s.%s: \"%s\" is not %s", at->path, at->within, key, text,
+                       wanted);
+}
+
+static int read_ACTIONS(const place *at, const char *key, const char *text, double lo, double hi,
+                        mla_action_set *out) {
+    (void)lo, (void)hi;
+    mla_err why;
+    if (mla_action_set_parse(out, text, &why) == 0) return 0;
+    return bad_name(at, key, text, "\"default\", \"all\" or names of actions with commas between");
+}
+
+static int read_ENTRIES(const place *at, const char *key, const char *text, double lo, double hi,
+                        mla_prompt_entries *out) {
+    (void)lo, (void)hi;
+    int found = mla_prompt_entries_parse(text);
+    if (found < 0) return bad_name(at, key, text, "\"default\" or \"paper\"");
+    *out = (mla_prompt_entries)found;
+    return 0;
+}
+
+static int read_EDITOR(const place *at, const char *key, const char *text, double lo, double hi,
+                       mla_editor_kind *out) {
+    (void)lo, (void)hi;
+    int found = mla_editor_kind_parse(text);
+    if (found < 0) return bad_name(at, key, text, "\"none\", \"policy\" or \"endpoint\"");
+    *out = (mla_editor_kind)found;
+    return 0;
+}
+
+static int read_word(const place *at, const char *key, const char *text, char *out, size_t size) {
+    if (strlen(text) >= size || strpbrk(text, "\"\\\n")) {
+        return bad_name(at, key, text, "a short text without quotes");
+    }
+    snprintf(out, size, "%s", text);
+    return 0;
+}
+#define read_WORD(at, key, text, lo, hi, out) read_word(at, key, text, *(out), sizeof *(out))
+
 #define READ(type, key, member, lo, hi)                                                        \
     if (raw->key && read_##type(&at, #key, raw->key, lo, hi, &out->member) < 0) return -1;
 #define READER(section, fields, options)                                                       \
@@ -244,7 +301,7 @@ static mla_config defaults(void) {
         .collect = mla_collect_options_default(), .data = mla_dataset_options_default(),
         .sft = mla_sft_options_default(), .rl = mla_rl_options_default(),
         .eval = mla_eval_options_default(), .reward = mla_reward_options_default(),
-        .prompt = mla_prompt_options_default()};
+        .prompt = mla_prompt_options_default(), .editor = mla_editor_options_default()};
 }
 
 // One seed, one prompt, one way to compute: every stage's options get them from the top.
@@ -309,16 +366,24 @@ static void write_names(mla_buf *out, const char *key, char **names, size_t n) {
     mla_buf_puts(out, "]\n");
 }
 
-#define FORMAT_INT "%d"
-#define FORMAT_REAL "%.17g"
-#define FORMAT_FLOAT "%.9g"
-#define FORMAT_FORM "%s"
-#define SHOWN_INT(value) value
-#define SHOWN_REAL(value) value
-#define SHOWN_FLOAT(value) value
-#define SHOWN_FORM(value) mla_reward_form_name(value)
-#define WRITE(type, key, member, lo, hi) \
-    mla_buf_printf(out, "  " #key ": " FORMAT_##type "\n", SHOWN_##type(here->member));
+static void write_actions(mla_buf *out, const char *key, mla_action_set set) {
+    char *text = mla_action_set_text(set);
+    mla_buf_printf(out, "  %s: \"%s\"\n", key, text);
+    free(text);
+}
+
+#define WRITE_INT(key, value) mla_buf_printf(out, "  %s: %d\n", key, value)
+#define WRITE_REAL(key, value) mla_buf_printf(out, "  %s: %.17g\n", key, value)
+#define WRITE_FLOAT(key, value) mla_buf_printf(out, "  %s: %.9g\n", key, value)
+#define WRITE_ENTRIES(key, value) \
+    mla_buf_printf(out, "  %s: %s\n", key, mla_prompt_entries_name(value))
+#define WRITE_EDITOR(key, value) mla_buf_printf(out, "  %s: %s\n", key, mla_editor_kind_name(value))
+#define WRITE_FORM(key, value) \
+    mla_buf_printf(out, "  %s: %s\n", key, mla_reward_form_name(value))
+#define WRITE_WORD(key, value) \
+    if (*(value)) mla_buf_printf(out, "  %s: \"%s\"\n", key, value)
+#define WRITE_ACTIONS(key, value) write_actions(out, key, value)
+#define WRITE(type, key, member, lo, hi) WRITE_##type(#key, here->member);
 #define WRITER(section, fields, options)                                        \
     static void write_##section(mla_buf *out, const options *here) {            \
         mla_buf_puts(out, #section ":\n");                                      \

@@ -2,6 +2,7 @@
 #ifndef MLA_CLI_CONFIG_H
 #define MLA_CLI_CONFIG_H
 
+#include "agent/editor.h"
 #include "collect/collect.h"
 #include "eval/eval.h"
 #include "train/train.h"
@@ -22,6 +23,7 @@ typedef struct mla_config {
     mla_eval_options eval;
     mla_reward_options reward;
     mla_prompt_options prompt;
+    mla_editor_options editor;   // of Edit Script (AI)
 } mla_config;
 
 // Unknown keys, wrong types and values out of range are errors naming file, key and range.

@@ -138,9 +138,23 @@ void mla_pipeline_close(mla_pipeline *p) {
 typedef struct {
     mla_env *env;
     mla_agent *agent;
+    mla_editor editor;
+    mla_policy_editor policy_editor;
 } world;
 
+static int open_editor(world *w, const mla_editor_options *options, mla_err *err) {
+    w->editor = (mla_editor){.edit = NULL};
+    w->policy_editor = (mla_policy_editor){.max_tokens = options->max_tokens};
+    if (options->kind == MLA_EDITOR_ENDPOINT) {
+        return mla_endpoint_editor_make(&w->editor, options, err);
+    }
+    if (options->kind == MLA_EDITOR_POLICY) w->editor = mla_policy_editor_make(&w->policy_editor);
+    return 0;
+}
+
 static int world_open(world *w, const mla_pipeline *p, bool private_scores, mla_err *err) {
+    *w = (world){.env = NULL};
+    if (open_editor(w, &p->config.editor, err) < 0) return -1;
     char *states = mla_run_path(p->run, "states.git"), *cache = mla_run_path(p->run, "exec.sqlite");
     mla_env_options options = mla_env_options_default();
     options.workers = p->config.workers;
@@ -150,8 +164,14 @@ static int world_open(world *w, const mla_pipeline *p, bool private_scores, mla_
     options.cache_path = cache;
     options.private_scores = private_scores;
     options.allow_weaker_sandbox = p->allow_weaker_sandbox;
+    options.actions = p->config.prompt.actions;
+    options.editor = w->editor;
     w->env = mla_env_create(&options, err);
     w->agent = w->env ? mla_agent_create(w->env, &p->config.reward) : NULL;
+    if (w->agent && p->config.editor.kind == MLA_EDITOR_POLICY) {
+        mla_agent_set_editor(w->agent, &w->policy_editor);
+    }
+    if (!w->agent && w->editor.any_thread) mla_endpoint_editor_free(&w->editor);
     free(states);
     free(cache);
     return w->agent ? 0 : -1;
@@ -165,6 +185,7 @@ static void world_close(world *w) {
     }
     mla_agent_free(w->agent);
     mla_env_free(w->env);
+    if (w->editor.any_thread) mla_endpoint_editor_free(&w->editor);
 }
 
 static mla_policy *open_policy(const mla_pipeline *p, const char *path, mla_err *err) {
