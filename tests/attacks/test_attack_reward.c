@@ -220,7 +220,8 @@ static void strange_paths(void **state) {
         char *look = mla_format("{\"script_name\": \"%s\", \"start_line_number\": 1, "
                                 "\"end_line_number\": 50}", paths[i]);
         attack_act(&w.start, "Inspect Script Lines", look);
-        attack_expect(&w.step, MLA_OUTCOME_ACTION_FAILED, 0, "");
+        assert_int_equal(mla_outcome_class_of(w.step.outcome), MLA_CLASS_FAILED);
+        assert_true(w.step.reward.reward == 0);
         char *list = mla_format("{\"dir_path\": \"%s\"}", paths[i]);
         attack_act(&w.start, "List Files", list);
         assert_null(strstr(w.step.feedback, "SECRET"));
