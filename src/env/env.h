@@ -83,7 +83,8 @@ MLA_MUST_USE int mla_env_step(mla_env *env, const mla_task *task, const mla_stat
 
 // The same, asynchronously: any number may be submitted; results come back one by one as they end.
 // `tag` is returned with its result. Collect blocks until one is ready (or wait_seconds pass):
-// 1 and a result, 0 when none came in time or none is outstanding, -1 as above.
+// 1 and a result, 0 when none came in time or none is outstanding, -1 as above. An editor that is
+// not for any thread works inside collect (and step), beyond wait_seconds if it must.
 MLA_MUST_USE int mla_env_submit(mla_env *env, const mla_task *task, const mla_state *from,
                                 const char *reply, size_t tag, mla_err *err);
 MLA_MUST_USE int mla_env_collect(mla_env *env, double wait_seconds, size_t *tag, mla_facts *out,
