@@ -67,25 +67,31 @@ static void processes_are_bounded(void **state) {
     expect_out("True\n");
 }
 
-// Faster than our watch looks: the kernel ends it, and that is no signal of the script's own.
-static void a_burst_is_ended_by_the_kernel(void **state) {
+// Buffers of socket pairs are nobody's resident memory: our watch does not see them, the kernel
+// does. What it ends then is the run's, not the warm Python, and counts as no signal of the script.
+static void memory_in_the_kernel_is_bounded_by_it(void **state) {
     (void)state;
     if (!runner->cgroup.memory) skip();
-    request.memory_mb = 300;
-    char before[64];
-    snprintf(before, sizeof before, "%d", (int)runner->warm.pid);
-    for (int i = 0; i < 3; i++) {
-        run_script("import ctypes\n"
-                   "libc = ctypes.CDLL(None)\n"
-                   "libc.mmap.restype = ctypes.c_void_p\n"
-                   "libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3"
-                   " + [ctypes.c_long]\n"
-                   "libc.mmap(None, 6 << 30, 3, 0x8022, -1, 0)\n"      // MAP_POPULATE
-                   "print('got it')\n");
+    pid_t warm = runner->warm.pid;
+    for (int i = 0; i < 2; i++) {
+        request.memory_mb = 400;
+        run_script("import os, socket, time\n"
+                   "def fill(s):\n"
+                   "    s.setblocking(False)\n"
+                   "    try:\n"
+                   "        while True: s.send(bytes(1 << 16))\n"
+                   "    except BlockingIOError: pass\n"
+                   "for i in range(8):\n"
+                   "    if os.fork() == 0:\n"
+                   "        pairs = [socket.socketpair() for i in range(480)]\n"
+                   "        for pair in pairs:\n"
+                   "            for s in pair: fill(s)\n"
+                   "        time.sleep(30)\n"
+                   "time.sleep(15)\n");
         expect(MLA_OUTCOME_OUT_OF_MEMORY, NULL);
-        assert_null(strstr(result.out, "got it"));
+        assert_true(result.seconds < 14);
     }
-    assert_int_equal(atol(before), runner->warm.pid);         // it was not the one that was ended
+    assert_int_equal(warm, runner->warm.pid);
     run_script("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n");
     expect(MLA_OUTCOME_KILLED, "SIGKILL");
 }
@@ -115,6 +121,7 @@ static void groups_go_with_their_runner(void **state) {
 // A program that was killed leaves its groups, with or without something in them.
 static void left_groups_are_cleared_away(void **state) {
     (void)state;
+    if (!runner->cgroup.version) skip();
     int ready[2];
     char folder[512] = "";
     assert_int_equal(pipe(ready), 0);
@@ -122,9 +129,10 @@ static void left_groups_are_cleared_away(void **state) {
     if (pid == 0) {
         mla__cgroup own;
         mla__cgroup_open(&own);
-        const char *name = own.memory ? own.memory : own.pids ? own.pids : "-";
+        const char *name = own.memory ? own.memory : own.pids;
         char *procs = mla_fs_join(name, "cgroup.procs");
         if (fork() == 0) {
+            alarm(60);
             FILE *file = fopen(procs, "w");
             if (file) fputs("0", file);
             if (file) fclose(file);
@@ -140,7 +148,6 @@ static void left_groups_are_cleared_away(void **state) {
     waitpid(pid, NULL, 0);
     close(ready[0]);
     close(ready[1]);
-    if (strcmp(folder, "-") == 0) skip();
     assert_true(mla_fs_is_dir(folder));
     mla__cgroup next;
     mla__cgroup_open(&next);
@@ -260,7 +267,7 @@ static void the_check_lists_every_protection(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         T(memory_is_bounded), T(processes_are_bounded), PLAIN(memory_is_bounded),
-        PLAIN(processes_are_bounded), T(a_burst_is_ended_by_the_kernel),
+        PLAIN(processes_are_bounded), T(memory_in_the_kernel_is_bounded_by_it),
         T(scripts_cannot_make_others_the_victim), T(groups_go_with_their_runner),
         T(left_groups_are_cleared_away), T(groups_are_found_where_they_are),
         T(this_machine_gives_what_is_required), T(less_is_refused_unless_told),
