@@ -3,27 +3,12 @@
 #include "model/kernels.h"
 
 #if defined(__x86_64__)
-#include <immintrin.h>
+#include "model/kernels_avx512.h"
 
 #define KERNEL                                                                                     \
     __attribute__((                                                                                \
         target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512bf16,avx2,fma")))
-#define VW 16
-#define MADD(a, b, c) ((vf)_mm512_fmadd_ps((__m512)(a), (__m512)(b), (__m512)(c)))
-#define VMAX(a, b) ((vf)_mm512_max_ps((__m512)(a), (__m512)(b)))
-#define VMIN(a, b) ((vf)_mm512_min_ps((__m512)(a), (__m512)(b)))
-#define VSQRT(a) ((vf)_mm512_sqrt_ps((__m512)(a)))
-#define MAX_OF(a) _mm512_reduce_max_ps((__m512)(a))
-#define RECIPROCAL_14(a) ((vf)_mm512_rcp14_ps((__m512)(a)))
-#define VROUND(a) ((vf)_mm512_roundscale_ps((__m512)(a), 8))
-#define VSCALEF(a, b) ((vf)_mm512_scalef_ps((__m512)(a), (__m512)(b)))
 #define PAIR_MADD(acc, a, b) ((vf)_mm512_dpbf16_ps((__m512)(acc), (__m512bh)(a), (__m512bh)(b)))
-#define DOT4(acc, a, b)                                                                            \
-    ((vi)_mm512_dpbusd_epi32((__m512i)(acc), (__m512i)(a), (__m512i)(b)))
-#define S8_BIAS 128
-#define ROWS_MAX 6
-#define NV_WIDE 4
-#define NV_NARROW 1
 #define TABLE mla__kernels_avx512_bf16
 #define TABLE_NAME "avx512_bf16"
 #include "model/kernels_body.h"
