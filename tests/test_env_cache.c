@@ -228,35 +228,51 @@ static void test_version_1_is_taken_over(void **state) {
     free(path);
 }
 
-// Opens a new cache at the same time as others, writes 200 rows and reads them; one also prunes.
-static int share(const char *path, bool prunes) {
-    mla__cache *c = mla__cache_open(path, NULL);
+// Opens a new cache at the same time as others and writes or reads rows; one also prunes.
+static int share(const char *path, int rows, bool prunes) {
+    mla_err err = {{0}};
+    mla__cache *c = mla__cache_open(path, &err);
     int bad = !c;
-    for (int i = 0; c && i < 200; i++) {
-        bad |= put(c, i, 1, "x") < 0;
-        if (prunes && i % 50 == 0) bad |= mla_cache_prune(path, -1, 0.02, NULL) < 0;
+    for (int i = 0; c && !bad && i < rows; i++) {
+        bad = put(c, i, 1, "x") < 0;
+        if (bad) snprintf(err.text, sizeof err.text, "row %d was neither read nor written", i);
+        if (prunes && i % 50 == 0) bad |= mla_cache_prune(path, -1, 0.02, &err) < 0;
     }
     mla__cache_free(c);
+    if (bad) fprintf(stderr, "%s\n", err.text);
     return bad;
+}
+
+// How many of four processes at once fail in share(); all have ended.
+static int failed_shares(const char *path, int rows) {
+    int failed = 0, status;
+    for (int i = 0; i < 4; i++) {
+        if (fork() == 0) _exit(share(path, rows, i == 0));
+    }
+    while (wait(&status) > 0) failed += status != 0;
+    return failed;
 }
 
 static void test_processes_share(void **state) {
     fixture *f = *state;
     char *path = mla_fs_join(f->dir, "shared.sqlite");
-    pid_t children[3];
-    for (int i = 0; i < 3; i++) {
-        children[i] = fork();
-        if (children[i] == 0) _exit(share(path, i == 0));
-    }
-    for (int i = 0; i < 3; i++) {
-        int status = -1;
-        assert_int_equal(waitpid(children[i], &status, 0), children[i]);
-        assert_int_equal(status, 0);
-    }
+    assert_int_equal(failed_shares(path, 200), 0);
     mla_cache_stats s;
     assert_int_equal(mla_cache_stats_get(path, &s, NULL), 0);
     assert_in_range(s.rows, 50, 200);
     free(path);
+}
+
+// Most failures to open a new file together show within some hundred tries.
+static void test_processes_open_a_new_file(void **state) {
+    fixture *f = *state;
+    int failed = 0;
+    for (int round = 0; round < 200; round++) {
+        char *path = mla_format("%s/new_%d.sqlite", f->dir, round);
+        failed += failed_shares(path, 0);
+        free(path);
+    }
+    assert_int_equal(failed, 0);
 }
 
 int main(void) {
@@ -268,6 +284,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_stats_and_prune, setup, teardown),
         cmocka_unit_test_setup_teardown(test_version_1_is_taken_over, setup, teardown),
         cmocka_unit_test_setup_teardown(test_processes_share, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_processes_open_a_new_file, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,6 +14,7 @@
 #include "env/internal.h"
 
 #define SCHEMA_VERSION 2       // 1 had neither hits nor used
+#define BUSY_MS 10000          // how long one process waits for another's writing
 
 static const char schema[] =
     "CREATE TABLE IF NOT EXISTS runs ("
@@ -96,14 +97,22 @@ static int make_tables(mla__cache *c, mla_err *err) {
     return rc;
 }
 
+// SQLite does not wait for its busy time-out when two processes switch a new file to WAL at once:
+// one is told at once that the file is locked.
+static bool switch_to_wal(const mla__cache *c) {
+    int rc = SQLITE_BUSY;
+    for (int i = 0; i < BUSY_MS / 10 && rc == SQLITE_BUSY; i++) {
+        if (i) sqlite3_sleep(10);
+        rc = sqlite3_exec(c->db, "PRAGMA journal_mode = WAL", NULL, NULL, NULL);
+    }
+    return rc == SQLITE_OK;
+}
+
 static int prepare(mla__cache *c, mla_err *err) {
     sqlite3 *db = c->db;
-    sqlite3_busy_timeout(db, 10000);
+    sqlite3_busy_timeout(db, BUSY_MS);
     // NORMAL in WAL: a power cut may lose the last rows, never the file.
-    if (sqlite3_exec(db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL", NULL, NULL,
-                     NULL) != SQLITE_OK) {
-        return fail(c, "open", err);
-    }
+    if (!switch_to_wal(c) || !execute(c, "PRAGMA synchronous = NORMAL")) return fail(c, "open", err);
     if (make_tables(c, err) < 0) return -1;
     bool ok = sqlite3_prepare_v2(db, select_sql, -1, &c->select, NULL) == SQLITE_OK &&
               sqlite3_prepare_v2(db, count_sql, -1, &c->count, NULL) == SQLITE_OK &&
