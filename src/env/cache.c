@@ -112,7 +112,8 @@ static int prepare(mla__cache *c, mla_err *err) {
     sqlite3 *db = c->db;
     sqlite3_busy_timeout(db, BUSY_MS);
     // NORMAL in WAL: a power cut may lose the last rows, never the file.
-    if (!switch_to_wal(c) || !execute(c, "PRAGMA synchronous = NORMAL")) return fail(c, "open", err);
+    bool is_wal = switch_to_wal(c) && execute(c, "PRAGMA synchronous = NORMAL");
+    if (!is_wal) return fail(c, "open", err);
     if (make_tables(c, err) < 0) return -1;
     bool ok = sqlite3_prepare_v2(db, select_sql, -1, &c->select, NULL) == SQLITE_OK &&
               sqlite3_prepare_v2(db, count_sql, -1, &c->count, NULL) == SQLITE_OK &&
