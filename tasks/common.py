@@ -100,38 +100,74 @@ def read_rdb(index, base, name):
     return read_r(inflate(base[offset:offset + length]), ".rds")
 
 
-def write(table, task, train_rows, test_rows, constant, staging):
-    """Splits the table and writes the public files and the answers; the seed decides everything.
+def targets_of(task):
+    return task.get("target_columns") or [task["target_column"]]
 
-    Rows whose features are the same are kept once, so no test row has a twin among the training
-    rows. For labels the split and the halves are stratified. Ids are a random permutation, so they
-    tell nothing about the order of the source.
+
+def sample(rows, task, **sizes):
+    """train_test_split, stratified where the target is a label."""
+    stratified = ("accuracy", "auc", "qwk", "map5", "log_loss")
+    labels = rows[targets_of(task)[0]] if task["metric"] in stratified else None
+    return train_test_split(rows, stratify=labels, **sizes)
+
+
+def draw(table, task, train_rows, test_rows, seed):
+    """One split of the table: train rows, and test rows with their half.
+
+    A column `part` (train or test), where there is one, says on which side a row may be; it keeps
+    together what belongs together and is dropped.
     """
-    ident, target = task["id_column"], task["target_column"]
-    features = [c for c in table.columns if c != target]
-    table = table.drop_duplicates(subset=features)
-    if len(table) < train_rows + test_rows:
-        raise PrepareError(f"only {len(table)} distinct rows: fewer than the split needs")
+    if "part" in table:
+        sides = [table[table["part"] == side].drop(columns="part") for side in ("train", "test")]
+        train, test = (
+            side if len(side) == rows else sample(side, task, train_size=rows, random_state=seed)[0]
+            for side, rows in zip(sides, (train_rows, test_rows)))
+    else:
+        train, test = sample(table, task, train_size=train_rows, test_size=test_rows,
+                             random_state=seed)
+    public_half, private_half = sample(test, task, test_size=0.5, random_state=seed)
+    return train, pd.concat([public_half.assign(half="public"),
+                             private_half.assign(half="private")])
 
-    def split(rows, **sizes):
-        labels = rows[target] if task["metric"] in ("accuracy", "auc") else None
-        return train_test_split(rows, stratify=labels, random_state=SEED, **sizes)
 
-    train, test = split(table[features + [target]], train_size=train_rows, test_size=test_rows)
-    public_half, private_half = split(test, test_size=0.5)
-    test = pd.concat([public_half.assign(half="public"), private_half.assign(half="private")])
-
-    ids = np.random.default_rng(SEED).permutation(len(train) + len(test)) + 1
+def write_split(train, test, task, constant, seed, public):
+    """Writes one split's public files; gives its answers. Ids are a random permutation, so they
+    tell nothing about the order of the source."""
+    ident, targets = task["id_column"], targets_of(task)
+    ids = np.random.default_rng(seed).permutation(len(train) + len(test)) + 1
     train.insert(0, ident, ids[:len(train)])
     test.insert(0, ident, ids[len(train):])
     train, test = train.sort_values(ident), test.sort_values(ident)
 
-    public = staging / "public"
     public.mkdir(parents=True, exist_ok=True)
     train.to_csv(public / "train.csv", index=False)
-    test.drop(columns=[target, "half"]).to_csv(public / "test.csv", index=False)
-    test[[ident]].assign(**{target: constant}).to_csv(public / "sample_submission.csv", index=False)
-    test[[ident, target, "half"]].to_csv(staging / "answers.csv", index=False)
+    test.drop(columns=[*targets, "half"]).to_csv(public / "test.csv", index=False)
+    guess = dict.fromkeys(task.get("classes") or targets, constant)
+    test[[ident]].assign(**guess).to_csv(public / "sample_submission.csv", index=False)
+    return test[[ident, *targets, "half"]]
+
+
+def write(table, task, train_rows, test_rows, constant, staging):
+    """Splits the table and writes the public files and the answers; the seed decides everything.
+
+    Rows whose features are the same are kept once, so no test row has a twin among the training
+    rows. For labels the split and the halves are stratified. Of several splits each has a folder.
+    """
+    targets = targets_of(task)
+    features = [c for c in table.columns if c not in [*targets, "part"]]
+    table = table.drop_duplicates(subset=features)[
+        features + targets + (["part"] if "part" in table else [])]
+    if len(table) < train_rows + test_rows:
+        raise PrepareError(f"only {len(table)} distinct rows: fewer than the split needs")
+
+    splits, answers = int(task.get("splits", 1)), []
+    for split in range(splits):
+        train, test = draw(table, task, train_rows, test_rows, SEED + split)
+        public = staging / "public" / (f"split{split}" if splits > 1 else "")
+        answers.append(write_split(train, test, task, constant, SEED + split, public))
+        if splits > 1:
+            answers[-1] = answers[-1].assign(split=split)
+    pd.concat(answers).to_csv(staging / "answers.csv", index=False)
 
 
 def run(folder, build, train_rows, test_rows, constant):
