@@ -100,6 +100,50 @@ def read_rdb(index, base, name):
     return read_r(inflate(base[offset:offset + length]), ".rds")
 
 
+def unfilter(raw, height, stride, step):
+    """Undoes PNG's line filters: `step` bytes a pixel, `stride` bytes a line."""
+    lines = np.zeros((height + 1, stride + step), dtype=np.uint8)
+    for y in range(height):
+        kind, line = raw[y * (stride + 1)], lines[y + 1]
+        data = np.frombuffer(raw, np.uint8, stride, y * (stride + 1) + 1)
+        above = lines[y]
+        if kind in (0, 2):
+            line[step:] = data + (above[step:] if kind == 2 else 0)
+            continue
+        for x in range(step, stride + step):
+            a, b, c = int(line[x - step]), int(above[x]), int(above[x - step])
+            near = min((a, b, c), key=lambda n: abs(a + b - c - n))  # Paeth; ties: a, b, c
+            line[x] = (int(data[x - step]) + {1: a, 3: (a + b) // 2, 4: near}[kind]) & 255
+    return lines[1:, step:]
+
+
+def read_png(data):
+    """The pixels of a PNG (not interlaced, at most 8 bits), uint8 [height, width, channels]."""
+    at, chunks = 8, {}
+    while at < len(data):
+        size, kind = struct.unpack(">I4s", data[at:at + 8])
+        chunks[kind] = chunks.get(kind, b"") + data[at + 8:at + 8 + size]
+        at += size + 12
+    width, height, bits, colour, _, _, interlaced = struct.unpack(">IIBBBBB", chunks[b"IHDR"])
+    if interlaced or bits > 8:
+        raise PrepareError("a PNG is interlaced or has 16 bits, which is not read here")
+    channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
+    stride = (width * channels * bits + 7) // 8
+    raw = unfilter(zlib.decompress(chunks[b"IDAT"]), height, stride, max(1, channels * bits // 8))
+    if bits < 8:
+        ones = np.unpackbits(raw, axis=1).reshape(height, -1, bits)
+        raw = (ones @ (1 << np.arange(bits)[::-1])).astype(np.uint8)[:, :width * channels]
+        raw = raw if colour == 3 else raw * (255 // ((1 << bits) - 1))
+    if colour != 3:
+        return raw.reshape(height, width, channels)
+    palette = np.full((256, 4), 255, dtype=np.uint8)
+    shades = np.frombuffer(chunks[b"PLTE"], np.uint8).reshape(-1, 3)
+    palette[:len(shades), :3] = shades
+    opaque = np.frombuffer(chunks.get(b"tRNS", b""), np.uint8)
+    palette[:len(opaque), 3] = opaque
+    return palette[raw]
+
+
 def targets_of(task):
     return task.get("target_columns") or [task["target_column"]]
 
@@ -130,7 +174,7 @@ def draw(table, task, train_rows, test_rows, seed):
                              private_half.assign(half="private")])
 
 
-def write_split(train, test, task, constant, seed, public):
+def write_split(train, test, task, constant, seed, public, also):
     """Writes one split's public files; gives its answers. Ids are a random permutation, so they
     tell nothing about the order of the source."""
     ident, targets = task["id_column"], targets_of(task)
@@ -140,18 +184,23 @@ def write_split(train, test, task, constant, seed, public):
     train, test = train.sort_values(ident), test.sort_values(ident)
 
     public.mkdir(parents=True, exist_ok=True)
-    train.to_csv(public / "train.csv", index=False)
-    test.drop(columns=[*targets, "half"]).to_csv(public / "test.csv", index=False)
+    hidden = [c for c in train.columns if c.startswith("_")]
+    train.drop(columns=hidden).to_csv(public / "train.csv", index=False)
+    test.drop(columns=[*targets, *hidden, "half"]).to_csv(public / "test.csv", index=False)
     guess = dict.fromkeys(task.get("classes") or targets, constant)
     test[[ident]].assign(**guess).to_csv(public / "sample_submission.csv", index=False)
+    if also:
+        also(public, train, test)
     return test[[ident, *targets, "half"]]
 
 
-def write(table, task, train_rows, test_rows, constant, staging):
+def write(table, task, train_rows, test_rows, constant, staging, also=None):
     """Splits the table and writes the public files and the answers; the seed decides everything.
 
     Rows whose features are the same are kept once, so no test row has a twin among the training
     rows. For labels the split and the halves are stratified. Of several splits each has a folder.
+    Columns whose names begin with "_" are written nowhere; `also(public, train, test)`, where test
+    rows are in the order of test.csv and still have all columns, writes further public files.
     """
     targets = targets_of(task)
     features = [c for c in table.columns if c not in [*targets, "part"]]
@@ -164,13 +213,13 @@ def write(table, task, train_rows, test_rows, constant, staging):
     for split in range(splits):
         train, test = draw(table, task, train_rows, test_rows, SEED + split)
         public = staging / "public" / (f"split{split}" if splits > 1 else "")
-        answers.append(write_split(train, test, task, constant, SEED + split, public))
+        answers.append(write_split(train, test, task, constant, SEED + split, public, also))
         if splits > 1:
             answers[-1] = answers[-1].assign(split=split)
     pd.concat(answers).to_csv(staging / "answers.csv", index=False)
 
 
-def run(folder, build, train_rows, test_rows, constant):
+def run(folder, build, train_rows, test_rows, constant, also=None):
     """The whole of a prepare.py: build(files) gives the table, files are the sources' bytes."""
     parser = argparse.ArgumentParser(description="Writes public/ and answers.csv of this task.")
     parser.add_argument("--out", required=True, type=pathlib.Path, metavar="STAGING")
@@ -181,6 +230,6 @@ def run(folder, build, train_rows, test_rows, constant):
     try:
         options.packages.mkdir(parents=True, exist_ok=True)
         files = [fetch(p, options.packages.resolve()) for p in task["source"]["packages"]]
-        write(build(files), task, train_rows, test_rows, constant, options.out)
+        write(build(files), task, train_rows, test_rows, constant, options.out, also)
     except (PrepareError, OSError) as error:
         sys.exit(f"prepare {task['name']}: {error}")
