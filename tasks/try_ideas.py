@@ -25,6 +25,7 @@ import time
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[variable] = "1"
 
+import numpy as np
 import pandas as pd
 import yaml
 # Unused here: a fork that need not import them starts at once.
@@ -34,7 +35,7 @@ from sklearn import metrics
 HERE = pathlib.Path(__file__).resolve().parent
 BLOCK = re.compile(r"<<<<<<< SEARCH\n(.*?\n)?=======\n(.*?\n)?>>>>>>> REPLACE(?:\n|\Z)", re.S)
 FAMILIES = {"features", "model", "hyper-parameters", "preprocessing", "ensembling", "validation",
-            "target transform"}
+            "target transform", "text representation", "image representation"}
 KEYS = ["id", "family", "text", "why", "edit"]
 SLOWEST = 5.0
 HELPS = 1e-9
@@ -58,6 +59,29 @@ def apply(edit, script):
     return script, ""
 
 
+def map5(truth, guesses):
+    ranks = [guess.split()[:5] for guess in guesses]
+    return np.mean([1 / (1 + r.index(t)) if t in r else 0 for t, r in zip(truth, ranks)])
+
+
+def column_rmse(truth, guess):
+    return np.sqrt(((truth - guess) ** 2).mean(axis=0)).mean()
+
+
+METRICS = {
+    "accuracy": metrics.accuracy_score,
+    "auc": metrics.roc_auc_score,
+    "mae": metrics.mean_absolute_error,
+    "map5": map5,
+    "mcrmse": column_rmse,
+    "mean_column_auc": metrics.roc_auc_score,
+    "pearson": lambda truth, guess: np.corrcoef(truth, guess)[0, 1],
+    "qwk": lambda truth, guess: metrics.cohen_kappa_score(truth, guess, weights="quadratic"),
+    "rmse": metrics.root_mean_squared_error,
+    "rmsle": metrics.root_mean_squared_log_error,
+}
+
+
 class Bench:
     """A task with its data: runs scripts and scores what they write."""
 
@@ -69,10 +93,25 @@ class Bench:
         self.script = (HERE / name / "env" / self.task["script"]).read_text()
 
     def run(self, script):
-        """Scores of both halves (or None), seconds, and the last line the script printed."""
+        """Scores of both halves, mean over splits (or None), seconds of one run in all splits, and
+        the last line the script printed in the last one."""
+        splits, scores, seconds = self.task.get("splits", 1), [], 0.0
+        for split in range(splits):
+            here, answers = self.data, self.answers
+            if splits > 1:
+                here, answers = here / f"split{split}", answers[answers["split"] == split]
+            one, taken, last = self.run_split(script, here, answers)
+            seconds += taken
+            if one is None:
+                return None, seconds, last
+            scores.append(one)
+        mean = {half: statistics.fmean(s[half] for s in scores) for half in scores[0]}
+        return mean, seconds, last
+
+    def run_split(self, script, data, answers):
         with tempfile.TemporaryDirectory(prefix="try-ideas-") as folder:
             place = pathlib.Path(folder)
-            (place / "data").symlink_to(self.data)
+            (place / "data").symlink_to(data)
             (place / "train.py").write_text(script)
             start = time.monotonic()
             pid = os.fork()
@@ -83,7 +122,7 @@ class Bench:
             lines = (place / "log.txt").read_text().strip().splitlines() or [""]
             if code != 0:
                 return None, seconds, lines[-1]
-            return self.score(pd.read_csv(place / "submission.csv")), seconds, lines[-1]
+            return self.score(answers, pd.read_csv(place / "submission.csv")), seconds, lines[-1]
 
     def child(self, place):
         code = 1
@@ -102,17 +141,29 @@ class Bench:
             sys.stderr.flush()
         os._exit(code)
 
-    def score(self, submission):
-        ident, target = self.task["id_column"], self.task["target_column"]
-        both = self.answers.merge(submission, on=ident, suffixes=("", "_guess"), validate="1:1")
-        assert len(both) == len(self.answers) == len(submission), "not one row for each id"
-        metric = {"accuracy": metrics.accuracy_score, "mae": metrics.mean_absolute_error,
-                  "auc": metrics.roc_auc_score}[self.task["metric"]]
-        halves = {}
-        for half in ("public", "private"):
-            rows = both[both["half"] == half]
-            halves[half] = float(metric(rows[target], rows[f"{target}_guess"]))
-        return halves
+    def score(self, answers, submission):
+        ident, classes = self.task["id_column"], self.task.get("classes")
+        targets = self.task.get("target_columns") or [self.task["target_column"]]
+        columns = classes or targets
+        assert sorted(submission[ident]) == sorted(answers[ident]), "not one row for each id"
+        guess = submission.set_index(ident).loc[answers[ident], columns]
+        assert guess.notna().all(axis=None), "a value is missing"
+        truth = answers[targets]
+        if len(columns) == 1:
+            truth, guess = truth[columns[0]], guess[columns[0]]
+        return {half: float(self.metric(truth, guess, (answers["half"] == half).to_numpy()))
+                for half in ("public", "private")}
+
+    def metric(self, truth, guess, rows):
+        truth, guess = truth[rows].to_numpy(), guess[rows].to_numpy()
+        classes = self.task.get("classes")
+        if self.task["metric"] != "log_loss":
+            return METRICS[self.task["metric"]](truth, guess)
+        if not classes:
+            return metrics.log_loss(truth, guess, labels=[0, 1])
+        order = np.argsort(classes)
+        guess = guess[:, order] / guess.sum(axis=1, keepdims=True)
+        return metrics.log_loss(truth.ravel(), guess, labels=[classes[i] for i in order])
 
 
 def check_form(ideas):
