@@ -35,7 +35,8 @@ static mla_answers *load_answers(const mla_buf *csv, mla_err *err) {
         mla_err_set(err, "cannot make a temporary folder");
         return NULL;
     }
-    mla_task task = {.metric = MLA_METRIC_AUC, .id_column = "id", .target_column = "target"};
+    mla_task task = {.metric = MLA_METRIC_AUC, .id_column = "id", .splits = 1,
+                     .target_columns = (char *[]){"target"}, .target_count = 1};
     task.answers_path = mla_fs_join(dir, "answers.csv");
     mla_answers *answers = NULL;
     if (mla_fs_write(task.answers_path, mla_buf_text(csv), csv->len, err) == 0) {
@@ -53,7 +54,9 @@ static double measure(const mla_answers *answers, const mla_buf *csv, mla_err *e
     for (int run = 0; run < RUNS; run++) {
         mla_halves scores;
         double began = mla_clock();
-        if (mla_score_submission(answers, mla_buf_text(csv), csv->len, &scores, err) < 0) return -1;
+        if (mla_score_submission(answers, 0, mla_buf_text(csv), csv->len, &scores, err) < 0) {
+            return -1;
+        }
         double took = (mla_clock() - began) * 1000;
         if (best < 0 || took < best) best = took;
     }

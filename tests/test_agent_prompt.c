@@ -21,7 +21,8 @@ static bool writes;
 
 static const mla_task task = {
     .name = "toy", .description = "Tell good wine from bad.", .metric = MLA_METRIC_ACCURACY,
-    .direction = 1, .id_column = "id", .target_column = "good", .script = "train.py",
+    .direction = 1, .id_column = "id", .target_columns = (char *[]){"good"},
+    .target_count = 1, .splits = 1, .script = "train.py",
     .init = {0.75, 0.7}};
 
 // One step of each kind of outcome that the history tells in its own way.

@@ -83,8 +83,8 @@ static void test_kept(void **state) {
 
 static void test_keys(void **state) {
     (void)state;
-    mla_task task = {.name = "toy", .id_column = "id", .target_column = "y", .data_version = "v1",
-                     .limits = {10, 500}};
+    mla_task task = {.name = "toy", .id_column = "id", .target_columns = (char *[]){"y"},
+                     .target_count = 1, .splits = 1, .data_version = "v1", .limits = {10, 500}};
     mla__files files = {.len = 0};
     assert_int_equal(mla__files_put(&files, "a.py", "b.py", 4, NULL), 0);
     char keys[10][65];

@@ -19,7 +19,10 @@ static void loads_all_fields(void **state) {
     assert_int_equal(task->metric, MLA_METRIC_ACCURACY);
     assert_int_equal(task->direction, 1);
     assert_string_equal(task->id_column, "id");
-    assert_string_equal(task->target_column, "y");
+    assert_int_equal(task->target_count, 1);
+    assert_string_equal(task->target_columns[0], "y");
+    assert_int_equal(task->class_count, 0);
+    assert_int_equal(task->splits, 1);
     assert_string_equal(task->script, "train.py");
     assert_false(task->held_out);
     assert_true(task->limits.seconds == 30 && task->limits.memory_mb == 2048);
@@ -88,12 +91,30 @@ static void wrong_values(void **state) {
         {"seconds: 30", "seconds: 30, hours: 1", "limits: unknown key hours"},
         {"      name: toys", "      url: x\n      name: toys",
          "source.packages[0]: unknown key url"},
-        {"metric: accuracy", "metric: f1", "metric: 'f1' is not one of accuracy, auc, mae"},
+        {"metric: accuracy", "metric: f1",
+         "metric: 'f1' is not one of accuracy, auc, mean_column_auc, log_loss, mae, rmse, "},
         {"direction: higher", "direction: up", "direction: 'up' is neither higher nor lower"},
         {"split: train", "split: test", "split: 'test' is neither train nor held-out"},
         {"id_column: id", "id_column: ''", "id_column: is empty"},
-        {"target_column: y", "target_column: id", "target_column: is the id_column too"},
-        {"target_column: y", "target_column: half", "'half' is the name of the answers'"},
+        {"target_column: y", "target_column: id", "target_column: 'id' is the id_column too"},
+        {"target_column: y", "target_column: half", "'half' is the name of a column of the ans"},
+        {"target_column: y", "target_column: split", "'split' is the name of a column"},
+        {"id_column: id", "id_column: half", "id_column: 'half' is the name of a column"},
+        {"target_column: y", "target_column: ' y'", "target_column: ' y' begins or ends with a bl"},
+        {"id_column: id", "id_column: \"id\\t\"", "id_column: 'id ' begins or ends with a blank"},
+        {"target_column: y", "target_column: [y]", "target_column: a text was expected"},
+        {"target_column: y", "target_column: y\ntarget_columns: [y]",
+         "has both target_column and target_columns"},
+        {"target_column: y", "target_columns: [y]",
+         "target_columns: metric accuracy wants target_column"},
+        {"metric: accuracy", "metric: mcrmse", "target_column: metric mcrmse wants target_columns"},
+        {"target_column: y", "target_columns: y", "target_columns: a list was expected"},
+        {"target_column: y", "target_column: y\nclasses: [a, b]",
+         "classes: metric accuracy has none"},
+        {"target_column: y", "target_column: y\nsplits: 0", "splits: must be a whole number from"},
+        {"target_column: y", "target_column: y\nsplits: 2.5", "splits: must be a whole number"},
+        {"target_column: y", "target_column: y\nsplits: 101", "splits: must be a whole number"},
+        {"target_column: y", "target_column: y\nsplits: two", "splits: 'two' is not a finite"},
         {"script: train.py", "script: ../train.py",
          "script: '../train.py' is not a plain file name"},
         {"script: train.py", "script: run.py", "script: there is no env/run.py"},
@@ -131,6 +152,87 @@ static void wrong_values(void **state) {
         if (mla_task_load(f.dir, f.home, false, &err)) fail_msg("'%s' was taken", cases[i].to);
         one_line_with(&err, cases[i].says);
         free(text);
+    }
+    fixture_end(&f);
+}
+
+// A toy whose metric and columns are as given.
+static mla_task *load_with(const fixture *f, const char *metric, const char *columns,
+                           mla_err *err) {
+    char *middle = with(toy_yaml, "metric: accuracy\n", metric);
+    char *text = with(middle, "target_column: y\n", columns);
+    fixture_write(f->dir, "task.yaml", text);
+    free(middle);
+    free(text);
+    return mla_task_load(f->dir, f->home, false, err);
+}
+
+static void several_targets(void **state) {
+    (void)state;
+    fixture f;
+    mla_err err = {0};
+    fixture_begin(&f);
+    mla_task *task = load_with(&f, "metric: mcrmse\n",
+                               "target_columns: [a, half-life]\nsplits: 5\n", &err);
+    if (!task) fail_msg("%s", err.text);
+    assert_int_equal(task->target_count, 2);
+    assert_string_equal(task->target_columns[0], "a");
+    assert_string_equal(task->target_columns[1], "half-life");
+    assert_int_equal(task->splits, 5);
+    size_t count;
+    assert_ptr_equal(mla_task_guess_columns(task, &count), task->target_columns);
+    assert_int_equal(count, 2);
+    mla_task_free(task);
+    fixture_end(&f);
+}
+
+static void classes_as_columns(void **state) {
+    (void)state;
+    fixture f;
+    mla_err err = {0};
+    fixture_begin(&f);
+    mla_task *task = load_with(&f, "metric: log_loss\n",
+                               "target_column: y\nclasses: [low, 2, half]\n", &err);
+    if (!task) fail_msg("%s", err.text);
+    size_t count;
+    assert_ptr_equal(mla_task_guess_columns(task, &count), task->classes);
+    assert_int_equal(count, 3);
+    assert_string_equal(task->classes[1], "2");
+    assert_string_equal(task->target_columns[0], "y");
+    mla_task_free(task);
+    fixture_end(&f);
+}
+
+static void wrong_columns(void **state) {
+    (void)state;
+    static const struct {
+        const char *metric, *columns, *says;
+    } cases[] = {
+        {"mcrmse", "target_columns: []", "target_columns[0]: Insufficient entries (0"},
+        {"mcrmse", "target_columns: [a, '']", "target_columns: is empty"},
+        {"mcrmse", "target_columns: [a, b, a]", "target_columns: 'a' is there twice"},
+        {"mcrmse", "target_columns: [a, id]", "target_columns: 'id' is the id_column too"},
+        {"mcrmse", "target_columns: [a, split]", "'split' is the name of a column of the answers'"},
+        {"mcrmse", "target_columns: [a, [b]]", "target_columns[1]: a text was expected"},
+        {"log_loss", "target_column: y\nclasses: [a]", "classes: fewer than two"},
+        {"log_loss", "target_column: y\nclasses: []", "classes[0]: Insufficient entries (0"},
+        {"log_loss", "target_column: y\nclasses: [a, b, a]", "classes: 'a' is there twice"},
+        {"log_loss", "target_column: y\nclasses: [1, 1.0]", "classes: '1.0' is there twice"},
+        {"log_loss", "target_column: y\nclasses: [a, id]", "classes: 'id' is the id_column too"},
+        {"log_loss", "target_column: y\nclasses: [a, '']", "classes: is empty"},
+        {"log_loss", "target_column: y\nclasses: [a, ' b']", "' b' begins or ends with a blank"},
+        {"log_loss", "target_columns: [y]", "metric log_loss wants target_column"},
+    };
+    fixture f;
+    fixture_begin(&f);
+    for (size_t i = 0; i < MLA_COUNT(cases); i++) {
+        mla_err err = {0};
+        char *metric = mla_format("metric: %s\n", cases[i].metric);
+        char *columns = mla_format("%s\n", cases[i].columns);
+        if (load_with(&f, metric, columns, &err)) fail_msg("'%s' was taken", cases[i].columns);
+        one_line_with(&err, cases[i].says);
+        free(metric);
+        free(columns);
     }
     fixture_end(&f);
 }
@@ -258,7 +360,8 @@ int main(void) {
         cmocka_unit_test(loads_all_fields), cmocka_unit_test(missing_keys),
         cmocka_unit_test(wrong_values),     cmocka_unit_test(wrong_files),
         cmocka_unit_test(wants_data),       cmocka_unit_test(lists_tasks),
-        cmocka_unit_test(loads_ideas),
+        cmocka_unit_test(loads_ideas),      cmocka_unit_test(several_targets),
+        cmocka_unit_test(classes_as_columns), cmocka_unit_test(wrong_columns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

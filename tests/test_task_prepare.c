@@ -89,7 +89,8 @@ static void makes_data(void **state) {
     mla_answers *answers = mla_answers_load(task, &err);
     if (!answers) fail_msg("%s", err.text);
     mla_halves scores;
-    assert_int_equal(mla_score_submission(answers, "id,y\n3,0\n4,0\n5,0\n", 17, &scores, &err), 0);
+    static const char csv[] = "id,y\n3,0\n4,0\n5,0\n";
+    assert_int_equal(mla_score_submission(answers, 0, csv, strlen(csv), &scores, &err), 0);
     assert_true(scores.public_half == 1 && scores.private_half == 0.5);
     mla_answers_free(answers);
     mla_task_free(task);

@@ -11,12 +11,11 @@ typedef struct scored {
     mla_err why;
 } scored;
 
-// The answers' text under a metric; NULL and the error when it is refused.
-static mla_answers *answers_from(mla_metric metric, const char *text, mla_err *err) {
+// The answers' text under a task; NULL and the error when it is refused.
+static mla_answers *answers_of(mla_task task, const char *text, mla_err *err) {
     char dir[] = "/tmp/mla-score-XXXXXX";
     assert_non_null(mkdtemp(dir));
     fixture_write(dir, "a.csv", text);
-    mla_task task = {.metric = metric, .id_column = "id", .target_column = "y"};
     task.answers_path = mla_fs_join(dir, "a.csv");
     mla_answers *answers = mla_answers_load(&task, err);
     mla_err ignored;
@@ -25,9 +24,15 @@ static mla_answers *answers_from(mla_metric metric, const char *text, mla_err *e
     return answers;
 }
 
+// With the columns id and y.
+static mla_answers *answers_from(mla_metric metric, const char *text, mla_err *err) {
+    return answers_of((mla_task){.metric = metric, .id_column = "id", .splits = 1,
+                                 .target_columns = (char *[]){"y"}, .target_count = 1}, text, err);
+}
+
 static scored score(const mla_answers *answers, const char *csv, size_t len) {
     scored s = {0};
-    s.rc = mla_score_submission(answers, csv, len, &s.scores, &s.why);
+    s.rc = mla_score_submission(answers, 0, csv, len, &s.scores, &s.why);
     return s;
 }
 
@@ -192,14 +197,215 @@ static void bad_answers(void **state) {
         {MLA_METRIC_MAE, "id,y,half\n1,nan,public\n", "must be finite"},
         {MLA_METRIC_MAE, "id,y,half\n1,1,public\n", "no rows in the private half"},
         {MLA_METRIC_MAE, "id,y,half\n1,1,private\n", "no rows in the public half"},
-        {MLA_METRIC_AUC, "id,y,half\n1,2,public\n", "auc wants answers of 0 or 1"},
+        {MLA_METRIC_AUC, "id,y,half\n1,2,public\n", "y is '2': it must be 0 or 1"},
+        {MLA_METRIC_LOG_LOSS, "id,y,half\n1,0.5,public\n", "y is '0.5': it must be 0 or 1"},
+        {MLA_METRIC_RMSLE, "id,y,half\n1,-1,public\n", "y is '-1': it must not be negative"},
+        {MLA_METRIC_QWK, "id,y,half\n1,good,public\n", "y is 'good', which is not a number"},
+        {MLA_METRIC_QWK, "id,y,half\n1,2.5,public\n", "y is '2.5': it must be a whole number"},
+        {MLA_METRIC_QWK, "id,y,half\n1,1,public\n2,2,public\n3,1,private\n4,1,private\n",
+         "only one value of y in the private half: qwk is not defined"},
+        {MLA_METRIC_PEARSON, "id,y,half\n1,1,public\n2,1,public\n",
+         "only one value of y in the public half: pearson is not defined"},
         {MLA_METRIC_AUC, "id,y,half\n1,0,public\n2,1,public\n3,1,private\n",
-         "only one class in the private half"},
+         "only one value of y in the private half: auc is not defined"},
         {MLA_METRIC_ACCURACY, "id,y,half\n", "no rows in the public half"},
     };
     for (size_t i = 0; i < MLA_COUNT(cases); i++) {
         mla_err err = {0};
         assert_null(answers_from(cases[i].metric, cases[i].text, &err));
+        if (!strstr(err.text, cases[i].why)) fail_msg("'%s', not '%s'", err.text, cases[i].why);
+    }
+}
+
+static const mla_task two_numbers = {
+    .metric = MLA_METRIC_MCRMSE, .id_column = "id", .splits = 1,
+    .target_columns = (char *[]){"a", "b"}, .target_count = 2,
+};
+static const mla_task two_flags = {
+    .metric = MLA_METRIC_MEAN_COLUMN_AUC, .id_column = "id", .splits = 1,
+    .target_columns = (char *[]){"a", "b"}, .target_count = 2,
+};
+static const mla_task three_classes = {
+    .metric = MLA_METRIC_LOG_LOSS, .id_column = "id", .splits = 1,
+    .target_columns = (char *[]){"y"}, .target_count = 1,
+    .classes = (char *[]){"low", "2", "id of y"}, .class_count = 3,
+};
+static const mla_task two_splits = {
+    .metric = MLA_METRIC_MAE, .id_column = "id", .splits = 2,
+    .target_columns = (char *[]){"y"}, .target_count = 1,
+};
+
+static const char numbers_truth[] =
+    "id,b,half,a\n1,10,public,1\n2,20,public,2\n3,30,private,3\n4,40,private,4\n";
+static const char flags_truth[] = "id,a,b,half\n1,0,1,public\n2,1,0,public\n3,0,1,private\n"
+                                  "4,1,0,private\n5,1,1,private\n";
+static const char classes_truth[] =
+    "id,y,half\n1,low,public\n2,2.0,public\n3,2,private\n4,low,private\n";
+static const char split_truth[] =
+    "id,y,split,half\n1,1,0,public\n2,2,0,private\n1,10,1,private\n3,30,1,public\n"
+    "2,20,1,private\n";
+static const char ranked_truth[] =
+    "id,y,half\n1,a,public\n2,b,public\n3,7,private\n4,c,private\n5,a,private\n";
+
+// A submission of a task for one split: its scores, or the reason.
+static void task_gives(const mla_task *task, const char *truth, size_t split, const char *csv,
+                       double public_half, double private_half) {
+    mla_err err = {0}, why = {0};
+    mla_halves scores;
+    mla_answers *answers = answers_of(*task, truth, &err);
+    if (!answers) fail_msg("%s", err.text);
+    if (mla_score_submission(answers, split, csv, strlen(csv), &scores, &why) < 0) {
+        fail_msg("%s", why.text);
+    }
+    assert_true(fabs(scores.public_half - public_half) < 1e-12);
+    assert_true(fabs(scores.private_half - private_half) < 1e-12);
+    mla_answers_free(answers);
+}
+
+static void task_refuses(const mla_task *task, const char *truth, size_t split, const char *csv,
+                         const char *reason) {
+    mla_err err = {0}, why = {0};
+    mla_halves scores;
+    mla_answers *answers = answers_of(*task, truth, &err);
+    if (!answers) fail_msg("%s", err.text);
+    assert_int_equal(mla_score_submission(answers, split, csv, strlen(csv), &scores, &why), -1);
+    assert_string_equal(why.text, reason);
+    mla_answers_free(answers);
+}
+
+static void several_columns(void **state) {
+    (void)state;
+    task_gives(&two_numbers, numbers_truth, 0, "b,id,a\n40,4,4\n30,3,5\n20,2,2\n13,1,1\n",
+               3 / sqrt(2) / 2, 2 / sqrt(2) / 2);
+    task_gives(&two_flags, flags_truth, 0, "id,a,b\n1,0,9\n2,1,8\n3,0,1\n4,0.5,1\n5,-1,3\n", 1,
+               (0.5 + 0.75) / 2);
+    task_refuses(&two_numbers, numbers_truth, 0, "id,a\n1,2\n",
+                 "submission.csv has no column 'b': its header must have id, a and b");
+    task_refuses(&two_numbers, numbers_truth, 0, "id,a,b,a\n",
+                 "submission.csv has more than one column 'a': its header must have id, a and b");
+    task_refuses(&two_numbers, numbers_truth, 0, "id,a,b\n1,2,\n",
+                 "submission.csv line 2: b is empty");
+    task_refuses(&two_numbers, numbers_truth, 0, "id,a,b\n1,2,3\n2,2,-inf\n",
+                 "submission.csv line 3: b is '-inf': it must be finite");
+}
+
+static void probabilities(void **state) {
+    (void)state;
+    static const char binary[] = "id,y,half\n1,1,public\n2,0,private\n3,1,private\n";
+    gives(MLA_METRIC_LOG_LOSS, binary, "id,y\n1,0.25\n2,0.5\n3,1.0\n", log(4), log(2) / 2);
+    refuses(MLA_METRIC_LOG_LOSS, binary, "id,y\n1,1.5\n", 11,
+            "submission.csv line 2: y is '1.5': it must be a probability, from 0 to 1");
+    refuses(MLA_METRIC_LOG_LOSS, binary, "id,y\n3,-1e-9\n", 13,
+            "submission.csv line 2: y is '-1e-9': it must be a probability, from 0 to 1");
+    // Each row is divided by its sum; the columns are found by their names.
+    task_gives(&three_classes, classes_truth, 0,
+               "2,id,id of y,low\n1,1,1,2\n0.3,2,0.2,0.1\n5e9,3,0,5e9\n1,4,1e-320,0\n",
+               log(2), (log(2) - log(2.220446049250313e-16)) / 2);
+    task_refuses(&three_classes, classes_truth, 0, "id,y\n1,low\n",
+                 "submission.csv has no column 'low': its header must have id, low, 2 and id of y");
+    task_refuses(&three_classes, classes_truth, 0, "id,low,2,id of y\n1,0,0,0\n",
+                 "submission.csv line 2: the probabilities of all 3 classes are 0");
+    task_refuses(&three_classes, classes_truth, 0, "id,low,2,id of y\n1,0.5,0.6,-0.1\n",
+                 "submission.csv line 2: id of y is '-0.1': it must not be negative");
+    task_refuses(&three_classes, classes_truth, 0, "id,low,2,id of y\n1,a,0.6,-0.1\n",
+                 "submission.csv line 2: low is 'a', which is not a number");
+}
+
+static void many_columns_are_not_all_listed(void **state) {
+    (void)state;
+    char names[12][8], *twelve[12];
+    for (int i = 0; i < 12; i++) {
+        snprintf(names[i], sizeof names[i], "c%d", i);
+        twelve[i] = names[i];
+    }
+    mla_task task = three_classes;
+    task.classes = twelve;
+    task.class_count = 12;
+    task_refuses(&task, "id,y,half\n1,c0,public\n2,c11,private\n", 0, "",
+                 "submission.csv is empty: its header must have id, c0, c1, c2, c3, c4, c5, c6 and "
+                 "5 more");
+}
+
+static void amounts_and_ratings(void **state) {
+    (void)state;
+    gives(MLA_METRIC_RMSLE, "id,y,half\n1,0,public\n2,3,private\n", "id,y\n1,-0.0\n2,0\n", 0,
+          log(4));
+    refuses(MLA_METRIC_RMSLE, "id,y,half\n1,0,public\n2,3,private\n", "id,y\n1,0\n2,-0.5\n", 16,
+            "submission.csv line 3: y is '-0.5': it must not be negative");
+    static const char ratings[] = "id,y,half\n1,1,public\n2,2,public\n3,5,private\n4,1,private\n";
+    gives(MLA_METRIC_QWK, ratings, "id,y\n1,1.0\n2,2\n3,1\n4,5e0\n", 1, -1);
+    gives(MLA_METRIC_QWK, ratings, "id,y\n1,4\n2,4\n3,4\n4,4\n", 0, 0);
+    refuses(MLA_METRIC_QWK, ratings, "id,y\n1,1.5\n", 11,
+            "submission.csv line 2: y is '1.5': it must be a whole number");
+    refuses(MLA_METRIC_QWK, ratings, "id,y\n1,1000001\n", 15,
+            "submission.csv line 2: y is '1000001': it is too large for a rating");
+    gives(MLA_METRIC_PEARSON, ratings, "id,y\n1,7\n2,9\n3,1\n4,1\n", 1, 0);
+    gives(MLA_METRIC_RMSE, ratings, "id,y\n1,4\n2,6\n3,5\n4,1\n", sqrt(12.5), 0);
+}
+
+static void rankings(void **state) {
+    (void)state;
+    gives(MLA_METRIC_MAP5, ranked_truth,
+          "id,y\n1,a b c d e\n2, c\tb \n3,x 7.0\n4,p q r s c\n5,nobody\n", 0.75, 0.7 / 3);
+    refuses(MLA_METRIC_MAP5, ranked_truth, "id,y\n1,a b c d e f\n", 18,
+            "submission.csv line 2: y has more than 5 guesses");
+    refuses(MLA_METRIC_MAP5, ranked_truth, "id,y\n1,a b a\n", 13,
+            "submission.csv line 2: y has the guess 'a' twice");
+    refuses(MLA_METRIC_MAP5, ranked_truth, "id,y\n1,u v u\n", 13,
+            "submission.csv line 2: y has the guess 'u' twice");
+    refuses(MLA_METRIC_MAP5, ranked_truth, "id,y\n1,7 7.0\n", 13,
+            "submission.csv line 2: y has the guess '7.0' twice");
+    refuses(MLA_METRIC_MAP5, ranked_truth, "id,y\n1, \n", 9, "submission.csv line 2: y is empty");
+    refuses(MLA_METRIC_MAP5, ranked_truth, "id,y\n1,\"\n\"\n", 11,
+            "submission.csv line 2: y has no guess");
+}
+
+// Ids are of one split; another split may have the same.
+static void splits(void **state) {
+    (void)state;
+    task_gives(&two_splits, split_truth, 0, "id,y\n2,0\n1,0\n", 1, 2);
+    task_gives(&two_splits, split_truth, 1, "id,y\n2,0\n1,0\n3,0\n", 30, 15);
+    task_refuses(&two_splits, split_truth, 0, "id,y\n2,0\n1,0\n3,0\n",
+                 "submission.csv line 4: id '3' is not one of test.csv's");
+    task_refuses(&two_splits, split_truth, 1, "id,y\n2,0\n1,0\n",
+                 "submission.csv has 2 rows, but 3 were expected: every id of test.csv once");
+}
+
+static void bad_answers_of_other_forms(void **state) {
+    (void)state;
+    mla_task ranked = two_splits;
+    ranked.metric = MLA_METRIC_MAP5;
+    ranked.splits = 1;
+    mla_task one = two_splits;
+    one.splits = 1;
+    const struct {
+        const mla_task *task;
+        const char *text, *why;
+    } cases[] = {
+        {&two_numbers, "id,a,half\n1,1,public\n",
+         "has no column 'b': its header must have id, a and b"},
+        {&two_numbers, "id,a,b,half\n1,1,,public\n", "line 2: no answer in column 'b'"},
+        {&two_flags, "id,a,b,half\n1,0,2,public\n", "line 2: b is '2': it must be 0 or 1"},
+        {&two_flags, "id,a,b,half\n1,0,1,public\n2,1,1,public\n3,0,1,private\n4,1,0,private\n",
+         "only one value of b in the public half: mean_column_auc is not defined"},
+        {&three_classes, "id,y,half\n1,high,public\n",
+         "line 2: the answer is none of the classes of task.yaml: 'high'"},
+        {&two_splits, "id,y,half\n1,1,public\n", "must have one column 'split': task.yaml says 2"},
+        {&one, split_truth, "must have no column 'split': task.yaml says 1 split"},
+        {&two_splits, "id,y,split,half\n1,1,2,public\n", "split must be a whole number from 0"},
+        {&two_splits, "id,y,split,half\n1,1,0.5,public\n", "split must be a whole number from 0"},
+        {&two_splits, "id,y,split,half\n1,1,-1,public\n", "split must be a whole number from 0"},
+        {&two_splits, "id,y,split,half\n1,1,,public\n", "split must be a whole number from 0"},
+        {&two_splits, "id,y,split,half\n1,1,nan,public\n", "split must be a whole number from 0"},
+        {&two_splits, "id,y,split,half\n1,1,0,public\n1,1,0,private\n", "id '1' is there twice"},
+        {&two_splits, "id,y,split,half\n1,1,0,public\n2,1,0,private\n1,1,1,public\n",
+         "no rows in the private half of split 1"},
+        {&ranked, "id,y,half\n1,a b,public\n",
+         "guesses are separated by blanks, so a label cannot hold one: 'a b'"},
+    };
+    for (size_t i = 0; i < MLA_COUNT(cases); i++) {
+        mla_err err = {0};
+        assert_null(answers_of(*cases[i].task, cases[i].text, &err));
         if (!strstr(err.text, cases[i].why)) fail_msg("'%s', not '%s'", err.text, cases[i].why);
     }
 }
@@ -250,6 +456,10 @@ int main(void) {
         cmocka_unit_test(labels),         cmocka_unit_test(reasons),
         cmocka_unit_test(bad_answers),    cmocka_unit_test(reasons_give_nothing_away),
         cmocka_unit_test(long_foreign_text_is_cut), cmocka_unit_test(many_rows_many_threads),
+        cmocka_unit_test(several_columns), cmocka_unit_test(probabilities),
+        cmocka_unit_test(many_columns_are_not_all_listed),
+        cmocka_unit_test(amounts_and_ratings), cmocka_unit_test(rankings),
+        cmocka_unit_test(splits),          cmocka_unit_test(bad_answers_of_other_forms),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -108,12 +108,14 @@ static void history_line(mla_buf *out, const mla_step *step) {
 }
 
 static void task_part(mla_buf *out, const mla_task *task) {
-    mla_buf_printf(out,
-                   "# Task %s\n%s\nsubmission.csv: %s, %s for each row of data/test.csv. Score: "
-                   "%s, %s is better; %.6g at the start.\n",
-                   task->name, task->description, task->id_column, task->target_column,
-                   mla_metric_name(task->metric), task->direction > 0 ? "higher" : "lower",
-                   task->init.public_half);
+    size_t count;
+    char **columns = mla_task_guess_columns(task, &count);
+    mla_buf_printf(out, "# Task %s\n%s\nsubmission.csv: %s", task->name, task->description,
+                   task->id_column);
+    for (size_t i = 0; i < count; i++) mla_buf_printf(out, ", %s", columns[i]);
+    mla_buf_printf(out, " for each row of data/test.csv. Score: %s, %s is better; %.6g at the "
+                   "start.\n", mla_metric_name(task->metric),
+                   task->direction > 0 ? "higher" : "lower", task->init.public_half);
 }
 
 static void script_part(mla_buf *out, const mla_view *view) {

@@ -284,7 +284,9 @@ void mla__cache_key(char key[65], const mla_task *task, const char *script,
     add_text(&all, task->name);
     add_text(&all, task->data_version ? task->data_version : "");
     add_text(&all, task->id_column);
-    add_text(&all, task->target_column);
+    mla_buf_printf(&all, "%zu %zu %d;", task->target_count, task->class_count, task->splits);
+    for (size_t i = 0; i < task->target_count; i++) add_text(&all, task->target_columns[i]);
+    for (size_t i = 0; i < task->class_count; i++) add_text(&all, task->classes[i]);
     add_text(&all, mla_metric_name(task->metric));
     mla_buf_printf(&all, "%.17g %d;", task->limits.seconds, task->limits.memory_mb);
     add_text(&all, script);

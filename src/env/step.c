@@ -129,8 +129,8 @@ static void score_run(const mla_answers *answers, const mla_run_result *run, mla
         judge(r, MLA_OUTCOME_BAD_SUBMISSION, "the file is too large");
     } else if (!run->has_submission || !run->submission) {
         judge(r, MLA_OUTCOME_NO_SUBMISSION, NULL);
-    } else if (mla_score_submission(answers, run->submission, run->submission_len, &r->score,
-                                    &why) < 0) {
+    } else if (mla_score_submission(answers, 0, run->submission, run->submission_len,
+                                    &r->score, &why) < 0) {
         judge(r, MLA_OUTCOME_BAD_SUBMISSION, why.text);
         r->score = (mla_halves){NAN, NAN};
     }

@@ -53,6 +53,7 @@ char *mla__version_path(const mla_task *task, const char *home);
 void mla__keys_clear(mla__keys *keys);
 mla__key mla__key_text(const char *text);     // the text itself, whatever it looks like
 mla__key mla__key_label(const char *text);    // a finite number when it reads as one, else text
+bool mla__key_equal(mla__key a, mla__key b);
 size_t mla__keys_find(const mla__keys *keys, mla__key key);             // or MLA__KEY_NONE
 size_t mla__keys_add(mla__keys *keys, mla__key key, bool *added);       // its index, new or not
 

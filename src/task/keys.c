@@ -32,7 +32,7 @@ static uint64_t hash(mla__key key) {
     return mla_rng_derive(bits, 0, 0, 0);
 }
 
-static bool equal(mla__key a, mla__key b) {
+bool mla__key_equal(mla__key a, mla__key b) {
     if (a.numeric != b.numeric) return false;
     return a.numeric ? a.number == b.number : strcmp(a.text, b.text) == 0;
 }
@@ -46,7 +46,7 @@ static mla__slot *slot_of(const mla__keys *keys, mla__key key, uint32_t *tag) {
     for (;; at = (at + 1) & mask) {
         mla__slot *slot = &keys->slots[at];
         if (slot->number == 0) return slot;
-        if (slot->tag == *tag && equal(keys->items[slot->number - 1], key)) return slot;
+        if (slot->tag == *tag && mla__key_equal(keys->items[slot->number - 1], key)) return slot;
     }
 }
 

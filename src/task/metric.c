@@ -1,28 +1,34 @@
-// The metrics of metric.h: names and directions from the table, and one function each. They equal
-// scikit-learn's accuracy_score, roc_auc_score and mean_absolute_error. Which labels are the same
-// and which numbers are acceptable is the scorer's business.
+// The metrics of metric.h: what the table says of them, and one function each. Which labels are the
+// same and which values are acceptable is the scorer's business.
 #include "task/metric.h"
 
+#include <float.h>
 #include <math.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
 #include "base/mem.h"
 
-static const struct {
-    const char *name;
-    int direction;
-} table[MLA_METRIC_COUNT] = {
-#define X(id, name, direction, meaning) [MLA_METRIC_##id] = {name, direction},
+static const mla_metric_info table[MLA_METRIC_COUNT] = {
+#define X(id, name, direction, columns, truth, guess, variety, meaning)                           \
+    [MLA_METRIC_##id] = {name,              direction, MLA_COLUMNS_##columns, MLA_VALUE_##truth,  \
+                         MLA_VALUE_##guess, variety,   meaning},
     MLA_METRIC_MAP(X)
 #undef X
 };
 
-const char *mla_metric_name(mla_metric metric) {
+const mla_metric_info *mla_metric_about(mla_metric metric) {
     MLA_ASSERT((unsigned)metric < MLA_METRIC_COUNT);
-    return table[metric].name;
+    return &table[metric];
+}
+
+const char *mla_metric_name(mla_metric metric) {
+    return mla_metric_about(metric)->name;
+}
+
+int mla_metric_direction(mla_metric metric) {
+    return mla_metric_about(metric)->direction;
 }
 
 int mla_metric_parse(const char *name) {
@@ -32,19 +38,20 @@ int mla_metric_parse(const char *name) {
     return -1;
 }
 
-int mla_metric_direction(mla_metric metric) {
-    MLA_ASSERT((unsigned)metric < MLA_METRIC_COUNT);
-    return table[metric].direction;
-}
+// One column of truth [n, width] and guess [n, width].
+typedef struct column {
+    const double *truth, *guess;        // of the first row
+    size_t n, stride;
+} column;
 
-// truth, guess [n]
+// truth, guess [n]: scikit-learn's accuracy_score.
 static double accuracy(const double *truth, const double *guess, size_t n) {
     size_t right = 0;
     for (size_t i = 0; i < n; i++) right += truth[i] == guess[i];
     return (double)right / (double)n;
 }
 
-// truth, guess [n]
+// truth, guess [n]: scikit-learn's mean_absolute_error.
 static double mean_absolute_error(const double *truth, const double *guess, size_t n) {
     long double sum = 0;
     for (size_t i = 0; i < n; i++) sum += fabsl((long double)truth[i] - guess[i]);
@@ -75,34 +82,155 @@ static double positive_rank_sum(const ranked *rows, size_t n) {
     return sum;
 }
 
-// The Mann-Whitney statistic over the number of pairs, which is the area under the ROC curve.
-// truth, guess [n]
-static double area_under_roc(const double *truth, const double *guess, size_t n) {
-    ranked *rows = MLA_NEW_ARRAY(ranked, n);
+// The Mann-Whitney statistic over the number of pairs, which is the area under the ROC curve:
+// scikit-learn's roc_auc_score.
+static double area_under_roc(column c) {
+    ranked *rows = MLA_NEW_ARRAY(ranked, c.n);
     size_t positives = 0;
     bool defined = true;
-    for (size_t i = 0; i < n; i++) {
-        MLA_ASSERT(truth[i] == 0 || truth[i] == 1);
-        rows[i] = (ranked){guess[i], truth[i] == 1};
+    for (size_t i = 0; i < c.n; i++) {
+        double truth = c.truth[i * c.stride], guess = c.guess[i * c.stride];
+        MLA_ASSERT(truth == 0 || truth == 1);
+        rows[i] = (ranked){guess, truth == 1};
         positives += rows[i].positive;
-        defined = defined && !isnan(guess[i]);
+        defined = defined && !isnan(guess);
     }
     double area = NAN;
-    if (defined && positives > 0 && positives < n) {
-        qsort(rows, n, sizeof *rows, by_guess);
-        double p = (double)positives, q = (double)(n - positives);
-        area = (positive_rank_sum(rows, n) - p * (p + 1) / 2) / (p * q);
+    if (defined && positives > 0 && positives < c.n) {
+        qsort(rows, c.n, sizeof *rows, by_guess);
+        double p = (double)positives, q = (double)(c.n - positives);
+        area = (positive_rank_sum(rows, c.n) - p * (p + 1) / 2) / (p * q);
     }
     free(rows);
     return area;
 }
 
-double mla_metric_compute(mla_metric metric, const double *truth, const double *guess, size_t n) {
-    MLA_ASSERT(n > 0);
+// scikit-learn's root_mean_squared_error of one column.
+static double root_mean_squared_error(column c) {
+    long double sum = 0;
+    for (size_t i = 0; i < c.n; i++) {
+        long double error = (long double)c.truth[i * c.stride] - c.guess[i * c.stride];
+        sum += error * error;
+    }
+    return (double)sqrtl(sum / c.n);
+}
+
+// Of both metrics that average over columns, truth [n, width] and guess [n, width].
+static double mean_over_columns(double (*of)(column), const double *truth, const double *guess,
+                                size_t n, size_t width) {
+    long double sum = 0;
+    for (size_t at = 0; at < width; at++) sum += of((column){truth + at, guess + at, n, width});
+    return (double)(sum / width);
+}
+
+// truth, guess [n]: scikit-learn's root_mean_squared_log_error.
+static double root_mean_squared_log_error(const double *truth, const double *guess, size_t n) {
+    long double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        MLA_ASSERT(truth[i] >= 0 && !(guess[i] < 0));
+        long double error = log1pl(truth[i]) - log1pl(guess[i]);
+        sum += error * error;
+    }
+    return (double)sqrtl(sum / n);
+}
+
+// Clipped where scikit-learn clips, at the epsilon of a double.
+static double log_probability(double p) {
+    return log(fmin(fmax(p, DBL_EPSILON), 1 - DBL_EPSILON));
+}
+
+// What a row of guesses says of the class `truth`: row [width].
+static double probability_of(double truth, const double *row, size_t width) {
+    if (width == 1) return truth == 1 ? row[0] : 1 - row[0];
+    size_t class = (size_t)truth;
+    MLA_ASSERT(class < width);
+    long double sum = 0;
+    for (size_t i = 0; i < width; i++) sum += row[i];
+    return (double)(row[class] / sum);
+}
+
+// truth [n], guess [n, width]: scikit-learn's log_loss.
+static double log_loss(const double *truth, const double *guess, size_t n, size_t width) {
+    long double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        sum -= log_probability(probability_of(truth[i], guess + i * width, width));
+    }
+    return (double)(sum / n);
+}
+
+// truth [n], guess [n, width]: Kaggle's mean average precision at `width` where one label is right.
+static double mean_average_precision(const double *truth, const double *guess, size_t n,
+                                     size_t width) {
+    long double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        for (size_t rank = 0; rank < width; rank++) {
+            if (guess[i * width + rank] != truth[i]) continue;
+            sum += 1 / (long double)(rank + 1);
+            break;
+        }
+    }
+    return (double)(sum / n);
+}
+
+typedef struct moments {
+    long double mean, deviation;        // the sum of squared deviations from it
+    bool constant;
+} moments;
+
+// values [n]
+static moments moments_of(const double *values, size_t n) {
+    moments m = {.constant = true};
+    for (size_t i = 0; i < n; i++) {
+        m.mean += values[i];
+        m.constant = m.constant && values[i] == values[0];
+    }
+    m.mean /= n;
+    for (size_t i = 0; i < n; i++) m.deviation += (values[i] - m.mean) * (values[i] - m.mean);
+    return m;
+}
+
+// truth, guess [n]: Kaggle's kappa with weights (i - j)^2: scikit-learn's cohen_kappa_score with
+// weights="quadratic" and for labels all whole numbers from the least to the greatest. With these
+// weights the observed disagreement is the mean squared difference, and the one expected of
+// independent ratings is the sum of both variances and the squared difference of the means.
+static double quadratic_weighted_kappa(const double *truth, const double *guess, size_t n) {
+    moments t = moments_of(truth, n), g = moments_of(guess, n);
+    if (t.constant && g.constant && truth[0] == guess[0]) return NAN;
+    long double observed = 0, apart = t.mean - g.mean;
+    for (size_t i = 0; i < n; i++) {
+        observed += ((long double)truth[i] - guess[i]) * ((long double)truth[i] - guess[i]);
+    }
+    return (double)(1 - observed / (t.deviation + g.deviation + n * apart * apart));
+}
+
+// truth, guess [n]: scipy.stats.pearsonr.
+static double pearson_correlation(const double *truth, const double *guess, size_t n) {
+    moments t = moments_of(truth, n), g = moments_of(guess, n);
+    if (t.constant) return NAN;
+    if (g.constant) return 0;
+    long double covariance = 0;
+    for (size_t i = 0; i < n; i++) covariance += (truth[i] - t.mean) * (guess[i] - g.mean);
+    long double r = covariance / sqrtl(t.deviation) / sqrtl(g.deviation);
+    return (double)fminl(fmaxl(r, -1), 1);
+}
+
+double mla_metric_compute(mla_metric metric, const double *truth, const double *guess, size_t n,
+                          size_t width) {
+    MLA_ASSERT(n > 0 && width > 0);
     switch (metric) {
     case MLA_METRIC_ACCURACY: return accuracy(truth, guess, n);
-    case MLA_METRIC_AUC: return area_under_roc(truth, guess, n);
+    case MLA_METRIC_AUC: return area_under_roc((column){truth, guess, n, 1});
+    case MLA_METRIC_MEAN_COLUMN_AUC:
+        return mean_over_columns(area_under_roc, truth, guess, n, width);
+    case MLA_METRIC_LOG_LOSS: return log_loss(truth, guess, n, width);
     case MLA_METRIC_MAE: return mean_absolute_error(truth, guess, n);
+    case MLA_METRIC_RMSE: return root_mean_squared_error((column){truth, guess, n, 1});
+    case MLA_METRIC_RMSLE: return root_mean_squared_log_error(truth, guess, n);
+    case MLA_METRIC_MCRMSE:
+        return mean_over_columns(root_mean_squared_error, truth, guess, n, width);
+    case MLA_METRIC_MAP5: return mean_average_precision(truth, guess, n, width);
+    case MLA_METRIC_QWK: return quadratic_weighted_kappa(truth, guess, n);
+    case MLA_METRIC_PEARSON: return pearson_correlation(truth, guess, n);
     case MLA_METRIC_COUNT: break;
     }
     MLA_ASSERT(!"a metric of the table");

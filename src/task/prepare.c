@@ -115,6 +115,10 @@ static int hash_data(const char *public_dir, const char *answers, char hex[65], 
     return rc;
 }
 
+static void add_lines(mla_buf *text, char *const *lines, size_t count) {
+    for (size_t i = 0; i < count; i++) mla_buf_printf(text, "%s\n", lines[i]);
+}
+
 // What the data is made from: prepare.py, the common.py beside the tasks' folders where there is
 // one, and those lines of task.yaml that they or the checks obey.
 static int hash_source(const mla_task *task, char hex[65], mla_err *err) {
@@ -124,8 +128,10 @@ static int hash_source(const mla_task *task, char hex[65], mla_err *err) {
     mla_buf_init(&text, (size_t)1 << 20);
     int rc = add_hash(&text, script, "prepare.py", err);
     if (rc == 0 && mla_fs_exists(common)) rc = add_hash(&text, common, "common.py", err);
-    mla_buf_printf(&text, "%s\n%s\n%s\n", mla_metric_name(task->metric), task->id_column,
-                   task->target_column);
+    mla_buf_printf(&text, "%s\n%s\n%zu %zu %d\n", mla_metric_name(task->metric), task->id_column,
+                   task->target_count, task->class_count, task->splits);
+    add_lines(&text, task->target_columns, task->target_count);
+    add_lines(&text, task->classes, task->class_count);
     for (size_t i = 0; i < task->source.package_count; i++) {
         const mla_package *p = &task->source.packages[i];
         mla_buf_printf(&text, "%s\n%s\n%s\n%s\n%s\n", p->from, p->name, p->version, p->file,
@@ -184,47 +190,59 @@ static int check_test(const mla_task *task, const char *path, mla_err *err) {
     if (rc > 0 && mla__csv_find(&csv, task->id_column) < 0) {
         rc = mla_err_set(err, "%s: has no column %s", path, task->id_column);
     }
-    if (rc > 0 && mla__csv_find(&csv, task->target_column) != -1) {
-        rc = mla_err_set(err, "%s: has the target column %s", path, task->target_column);
+    for (size_t i = 0; rc > 0 && i < task->target_count; i++) {
+        if (mla__csv_find(&csv, task->target_columns[i]) == -1) continue;
+        rc = mla_err_set(err, "%s: has the target column %s", path, task->target_columns[i]);
     }
     mla__csv_clear(&csv);
     return rc < 0 ? -1 : 0;
 }
 
-// The sample submission must be one that scores: the same ids as the answers, and the target.
-static int check_sample(const mla_task *task, const char *path, const char *answers_path,
-                        mla_err *err) {
-    mla_task staged = *task;
-    staged.answers_path = (char *)answers_path;
-    mla_answers *answers = mla_answers_load(&staged, err);
-    if (!answers) return -1;
+// The sample submission must be one that scores: the same ids as the answers, and its columns.
+static int check_sample(const mla_answers *answers, size_t split, const char *path, mla_err *err) {
     mla_buf file;
     mla_halves scores;
     mla_err why = {0};
     int rc = mla_fs_read(path, MLA__CSV_MAX_BYTES, &file, err);
     if (rc == 0 &&
-        mla_score_submission(answers, mla_buf_text(&file), file.len, &scores, &why) < 0) {
+        mla_score_submission(answers, split, mla_buf_text(&file), file.len, &scores, &why) < 0) {
         rc = mla_err_set(err, "%s: does not fit the answers: %s", path, why.text);
     }
     mla_buf_clear(&file);
-    mla_answers_free(answers);
     return rc;
 }
 
-static int check_made(const mla_task *task, const char *public_dir, const char *answers,
-                      mla_err *err) {
+// The files of one split, in `under` ("" or "split<i>/") of the public folder.
+static int check_split(const mla_task *task, const mla_answers *answers, size_t split,
+                       const char *public_dir, const char *under, mla_err *err) {
     static const char *const wanted[] = {"train.csv", "test.csv", "sample_submission.csv"};
     char *paths[MLA_COUNT(wanted)];
-    int rc = mla_fs_exists(answers) ? 0 : mla_err_set(err, "prepare.py made no answers.csv");
+    int rc = 0;
     for (size_t i = 0; i < MLA_COUNT(wanted); i++) {
-        paths[i] = mla_fs_join(public_dir, wanted[i]);
+        paths[i] = mla_format("%s/%s%s", public_dir, under, wanted[i]);
         if (rc == 0 && !mla_fs_exists(paths[i])) {
-            rc = mla_err_set(err, "prepare.py made no public/%s", wanted[i]);
+            rc = mla_err_set(err, "prepare.py made no public/%s%s", under, wanted[i]);
         }
     }
     if (rc == 0) rc = check_test(task, paths[1], err);
-    if (rc == 0) rc = check_sample(task, paths[2], answers, err);
+    if (rc == 0) rc = check_sample(answers, split, paths[2], err);
     for (size_t i = 0; i < MLA_COUNT(wanted); i++) free(paths[i]);
+    return rc;
+}
+
+static int check_made(const mla_task *task, const char *public_dir, const char *answers_path,
+                      mla_err *err) {
+    if (!mla_fs_exists(answers_path)) return mla_err_set(err, "prepare.py made no answers.csv");
+    mla_task staged = *task;
+    staged.answers_path = (char *)answers_path;
+    mla_answers *answers = mla_answers_load(&staged, err);
+    int rc = answers ? 0 : -1;
+    for (int s = 0; rc == 0 && s < task->splits; s++) {
+        char under[32] = "";
+        if (task->splits > 1) snprintf(under, sizeof under, "split%d/", s);
+        rc = check_split(task, answers, (size_t)s, public_dir, under, err);
+    }
+    mla_answers_free(answers);
     return rc;
 }
 

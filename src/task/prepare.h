@@ -8,7 +8,9 @@
 // Runs `<python> tasks/<name>/prepare.py --out STAGING --packages <home>/packages` (`python` NULL:
 // python3), which must leave
 //   STAGING/public/     train.csv, test.csv, sample_submission.csv, whatever else scripts may see
-//   STAGING/answers.csv the id column, the target column, and `half` (public or private)
+//                       (of a task with several splits: in split0/, split1/, ...)
+//   STAGING/answers.csv the id column, the targets, `half` (public or private) and, with several
+//                       splits, `split` (from 0)
 // checks them against each other and moves them to <home>/data/<name>/ (read-only files) and
 // <home>/answers/<name>.csv (mode 0600). <home>/versions/<name>.json is written last and removed
 // first: an interrupted preparation counts as none. 1 when made, 0 when what is there was made by

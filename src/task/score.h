@@ -1,4 +1,5 @@
-// Scoring a submission outside the sandbox against answers that are not mounted in it.
+// Scoring a submission outside the sandbox against answers that are not mounted in it. The forms of
+// the files are in docs/tasks.md.
 #ifndef MLA_TASK_SCORE_H
 #define MLA_TASK_SCORE_H
 
@@ -9,10 +10,11 @@ typedef struct mla_answers mla_answers;      // a task's answers, read once; imm
 mla_answers *mla_answers_load(const mla_task *task, mla_err *err);
 void mla_answers_free(mla_answers *answers);
 
-// Scores the bytes of a submission.csv (header with id and target columns; ids in any order, each
-// exactly once, none extra; numbers finite). 0 and both halves' scores, or -1 with the reason in
-// `why` (the agent reads it: it must not tell anything about the answers).
-MLA_MUST_USE int mla_score_submission(const mla_answers *answers, const char *csv, size_t len,
-                                      mla_halves *out, mla_err *why);
+// Scores the bytes of a submission.csv for one split, below the task's `splits` (header with the
+// id and the columns of mla_task_guess_columns; ids in any order, each exactly once, none extra). 0
+// and both halves' scores, finite, or -1 with the reason in `why` (the agent reads it: it must not
+// tell anything about the answers).
+MLA_MUST_USE int mla_score_submission(const mla_answers *answers, size_t split, const char *csv,
+                                      size_t len, mla_halves *out, mla_err *why);
 
 #endif

@@ -16,6 +16,8 @@
 #define MAX_TASK_BYTES ((size_t)64 << 10)
 #define MAX_TEXT 16384
 #define MAX_PACKAGES 64
+#define MAX_COLUMNS 1024        // targets or classes
+#define MAX_SPLITS 100
 
 // task.yaml as written: every scalar a text.
 typedef struct yaml_halves {
@@ -27,7 +29,9 @@ typedef struct yaml_limits {
 } yaml_limits;
 
 typedef struct yaml_task {
-    char *name, *description, *metric, *direction, *id_column, *target_column, *script, *split;
+    char *name, *description, *metric, *direction, *id_column, *script, *split;
+    char *target_column, **target_columns, **classes, *splits;      // any may be NULL
+    unsigned target_count, class_count;
     yaml_limits limits;
     yaml_halves baseline, reference;
     mla_source source;
@@ -35,6 +39,16 @@ typedef struct yaml_task {
 
 #define TEXT(type, key, member) \
     CYAML_FIELD_STRING_PTR(key, CYAML_FLAG_POINTER, type, member, 0, MAX_TEXT)
+
+#define OPTIONAL_TEXT(type, key, member) \
+    CYAML_FIELD_STRING_PTR(key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, type, member, 0, MAX_TEXT)
+#define OPTIONAL_TEXTS(type, key, member, count)                                                  \
+    CYAML_FIELD_SEQUENCE_COUNT(key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, type, member, count, \
+                               &text_schema, 1, MAX_COLUMNS)
+
+static const cyaml_schema_value_t text_schema = {
+    CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char *, 0, MAX_TEXT),
+};
 
 static const cyaml_schema_field_t halves_fields[] = {
     TEXT(yaml_halves, "public", public_half),
@@ -76,9 +90,12 @@ static const cyaml_schema_field_t task_fields[] = {
     TEXT(yaml_task, "metric", metric),
     TEXT(yaml_task, "direction", direction),
     TEXT(yaml_task, "id_column", id_column),
-    TEXT(yaml_task, "target_column", target_column),
+    OPTIONAL_TEXT(yaml_task, "target_column", target_column),
+    OPTIONAL_TEXTS(yaml_task, "target_columns", target_columns, target_count),
+    OPTIONAL_TEXTS(yaml_task, "classes", classes, class_count),
     TEXT(yaml_task, "script", script),
     TEXT(yaml_task, "split", split),
+    OPTIONAL_TEXT(yaml_task, "splits", splits),
     CYAML_FIELD_MAPPING("limits", CYAML_FLAG_DEFAULT, yaml_task, limits, limits_fields),
     CYAML_FIELD_MAPPING("baseline", CYAML_FLAG_DEFAULT, yaml_task, baseline, halves_fields),
     CYAML_FIELD_MAPPING("reference", CYAML_FLAG_DEFAULT, yaml_task, reference, halves_fields),
@@ -155,16 +172,104 @@ static int check_line(const char *path, const char *key, const char *text, mla_e
     return 0;
 }
 
-static int check_columns(const char *path, const yaml_task *raw, mla_err *err) {
-    if (check_line(path, "id_column", raw->id_column, err) < 0) return -1;
-    if (check_line(path, "target_column", raw->target_column, err) < 0) return -1;
-    if (strcmp(raw->id_column, raw->target_column) == 0) {
-        return mla_err_set(err, "%s: target_column: is the id_column too", path);
+// A column's name: a header's cells are read without the blanks around them.
+static int check_column(const char *path, const char *key, const char *name, mla_err *err) {
+    if (check_line(path, key, name, err) < 0) return -1;
+    size_t last = strlen(name) - 1;
+    if (strchr(" \t", name[0]) || strchr(" \t", name[last])) {
+        return mla_err_set(err, "%s: %s: '%s' begins or ends with a blank", path, key,
+                           mla__show(name).text);
     }
-    if (strcmp(raw->id_column, "half") == 0 || strcmp(raw->target_column, "half") == 0) {
-        return mla_err_set(err, "%s: target_column, id_column: 'half' is the name of the answers' "
-                           "own column", path);
+    return 0;
+}
+
+// Columns of the answers: the id's and the targets'.
+static int check_own_column(const char *path, const char *key, const char *name, mla_err *err) {
+    if (check_column(path, key, name, err) < 0) return -1;
+    if (strcmp(name, "half") != 0 && strcmp(name, "split") != 0) return 0;
+    return mla_err_set(err, "%s: %s: '%s' is the name of a column of the answers' own", path, key,
+                       name);
+}
+
+// The columns that a submission has besides the id.
+typedef struct columns {
+    const char *key;            // of task.yaml
+    char **names;               // [count]
+    size_t count;
+} columns;
+
+static int check_distinct(const char *path, const char *id, columns c, mla_err *err) {
+    mla__keys seen = {0};
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < c.count; i++) {
+        bool added;
+        mla__keys_add(&seen, mla__key_label(c.names[i]), &added);
+        if (!added) {
+            rc = mla_err_set(err, "%s: %s: '%s' is there twice", path, c.key,
+                             mla__show(c.names[i]).text);
+        } else if (strcmp(id, c.names[i]) == 0) {
+            rc = mla_err_set(err, "%s: %s: '%s' is the id_column too", path, c.key,
+                             mla__show(id).text);
+        }
     }
+    mla__keys_clear(&seen);
+    return rc;
+}
+
+// The targets as a list, whichever of the two keys they are under.
+static columns targets_of(yaml_task *raw) {
+    if (raw->target_columns) {
+        return (columns){"target_columns", raw->target_columns, raw->target_count};
+    }
+    return (columns){"target_column", &raw->target_column, 1};
+}
+
+static int check_targets(const char *path, yaml_task *raw, mla_metric metric, mla_err *err) {
+    if (!raw->target_column && !raw->target_columns) {
+        return mla_err_set(err, "%s: missing key target_column (of several: target_columns)", path);
+    }
+    if (raw->target_column && raw->target_columns) {
+        return mla_err_set(err, "%s: has both target_column and target_columns", path);
+    }
+    bool several = mla_metric_about(metric)->columns == MLA_COLUMNS_SEVERAL;
+    columns targets = targets_of(raw);
+    if (several != (raw->target_columns != NULL)) {
+        return mla_err_set(err, "%s: %s: metric %s wants %s", path, targets.key,
+                           mla_metric_name(metric), several ? "target_columns" : "target_column");
+    }
+    for (size_t i = 0; i < targets.count; i++) {
+        if (check_own_column(path, targets.key, targets.names[i], err) < 0) return -1;
+    }
+    return check_distinct(path, raw->id_column, targets, err);
+}
+
+static int check_classes(const char *path, const yaml_task *raw, mla_metric metric, mla_err *err) {
+    if (!raw->classes) return 0;
+    if (mla_metric_about(metric)->columns != MLA_COLUMNS_ONE_OR_CLASSES) {
+        return mla_err_set(err, "%s: classes: metric %s has none", path, mla_metric_name(metric));
+    }
+    if (raw->class_count < 2) return mla_err_set(err, "%s: classes: fewer than two", path);
+    for (size_t i = 0; i < raw->class_count; i++) {
+        if (check_column(path, "classes", raw->classes[i], err) < 0) return -1;
+    }
+    return check_distinct(path, raw->id_column,
+                          (columns){"classes", raw->classes, raw->class_count}, err);
+}
+
+static int check_columns(const char *path, yaml_task *raw, mla_metric metric, mla_err *err) {
+    if (check_own_column(path, "id_column", raw->id_column, err) < 0) return -1;
+    if (check_targets(path, raw, metric, err) < 0) return -1;
+    return check_classes(path, raw, metric, err);
+}
+
+static int read_splits(const char *path, const char *text, int *out, mla_err *err) {
+    double splits = 1;
+    if (text && read_number(path, "splits", text, &splits, err) < 0) return -1;
+    if (!(splits >= 1 && splits <= MAX_SPLITS) || splits != floor(splits)) {
+        return mla_err_set(err, "%s: splits: must be a whole number from 1 to %d", path,
+                           MAX_SPLITS);
+    }
+    *out = (int)splits;
     return 0;
 }
 
@@ -223,7 +328,7 @@ static int check_names(const char *path, const char *dir, const yaml_task *raw, 
         return mla_err_set(err, "%s: script: '%s' is not a plain file name", path,
                            mla__show(raw->script).text);
     }
-    return check_columns(path, raw, err);
+    return 0;
 }
 
 // Checks what was written and moves it into the task.
@@ -231,6 +336,8 @@ static int take_yaml(mla_task *task, const char *path, yaml_task *raw, mla_err *
     int direction, split;
     if (check_names(path, task->dir, raw, err) < 0) return -1;
     if (read_metric(path, raw->metric, &task->metric, err) < 0) return -1;
+    if (check_columns(path, raw, task->metric, err) < 0) return -1;
+    if (read_splits(path, raw->splits, &task->splits, err) < 0) return -1;
     direction = read_choice(path, "direction", raw->direction, "higher", "lower", err);
     if (direction < 0) return -1;
     split = read_choice(path, "split", raw->split, "train", "held-out", err);
@@ -258,11 +365,26 @@ static void copy_source(mla_source *out, const mla_source *from) {
     }
 }
 
-static void copy_texts(mla_task *task, const yaml_task *raw, const char *home) {
+// The texts [count], each copied; NULL of none.
+static char **copy_list(char *const *texts, size_t count) {
+    char **out = count > 0 ? MLA_NEW_ARRAY(char *, count) : NULL;
+    for (size_t i = 0; i < count; i++) out[i] = mla_strdup(texts[i]);
+    return out;
+}
+
+static void copy_columns(mla_task *task, yaml_task *raw) {
+    columns targets = targets_of(raw);
+    task->id_column = mla_strdup(raw->id_column);
+    task->target_columns = copy_list(targets.names, targets.count);
+    task->target_count = targets.count;
+    task->classes = copy_list(raw->classes, raw->class_count);
+    task->class_count = raw->class_count;
+}
+
+static void copy_texts(mla_task *task, yaml_task *raw, const char *home) {
     task->name = mla_strdup(raw->name);
     task->description = mla_strdup(raw->description);
-    task->id_column = mla_strdup(raw->id_column);
-    task->target_column = mla_strdup(raw->target_column);
+    copy_columns(task, raw);
     task->script = mla_strdup(raw->script);
     copy_source(&task->source, &raw->source);
     task->env_dir = mla_fs_join(task->dir, "env");
@@ -353,14 +475,25 @@ static void clear_source(mla_source *source) {
     free(source->notes);
 }
 
+static void free_list(char **texts, size_t count) {
+    for (size_t i = 0; i < count; i++) free(texts[i]);
+    free(texts);
+}
+
 void mla_task_free(mla_task *task) {
     if (!task) return;
     clear_source(&task->source);
-    char *texts[] = {task->name, task->description, task->id_column, task->target_column,
-                     task->script, task->dir, task->env_dir, task->data_dir, task->answers_path,
-                     task->data_version};
+    free_list(task->target_columns, task->target_count);
+    free_list(task->classes, task->class_count);
+    char *texts[] = {task->name, task->description, task->id_column, task->script, task->dir,
+                     task->env_dir, task->data_dir, task->answers_path, task->data_version};
     for (size_t i = 0; i < MLA_COUNT(texts); i++) free(texts[i]);
     free(task);
+}
+
+char **mla_task_guess_columns(const mla_task *task, size_t *count) {
+    *count = task->class_count > 0 ? task->class_count : task->target_count;
+    return task->class_count > 0 ? task->classes : task->target_columns;
 }
 
 int mla_task_list(const char *tasks_root, char ***names, size_t *count, mla_err *err) {

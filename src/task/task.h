@@ -42,7 +42,12 @@ typedef struct mla_task {
     char *name, *description;
     mla_metric metric;
     int direction;                // +1: higher is better, -1: lower (from task.yaml only)
-    char *id_column, *target_column;
+    char *id_column;
+    char **target_columns;        // [target_count], at least one
+    size_t target_count;
+    char **classes;               // [class_count]: all labels, where a submission has a column for
+    size_t class_count;           // each; else none
+    int splits;                   // independent splits of the data, each with its files; usually 1
     char *script;                 // the starter's file name, "train.py"
     bool held_out;                // never trained on
     mla_limits limits;
@@ -51,7 +56,8 @@ typedef struct mla_task {
     mla_source source;
     char *dir;                    // tasks/<name>, absolute, as are the paths below
     char *env_dir;                // tasks/<name>/env: what a workspace starts from
-    char *data_dir;               // prepared public data: mounted read-only as ./data
+    char *data_dir;               // prepared public data: mounted read-only as ./data; of several
+                                  // splits, its folders split0, split1, ... are mounted instead
     char *answers_path;           // prepared answers
     char *data_version;           // SHA-256 over the prepared files, part of the run cache's key;
                                   // NULL when the data is not prepared
@@ -61,6 +67,10 @@ typedef struct mla_task {
 // `need_data`, the prepared data must be there too. NULL on error. The caller frees.
 mla_task *mla_task_load(const char *dir, const char *home, bool need_data, mla_err *err);
 void mla_task_free(mla_task *task);
+
+// The columns that a submission has besides the id: the classes, else the targets. [*count],
+// borrowed from the task.
+char **mla_task_guess_columns(const mla_task *task, size_t *count);
 
 // Names of the folders under `tasks_root` that hold a task.yaml, sorted; the caller frees with
 // mla_fs_names_free.
