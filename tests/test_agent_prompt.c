@@ -43,10 +43,10 @@ static void fill_history(mla_step steps[3]) {
     steps[2].feedback = "The reply could not be read: it has no line \"Action: ...\".";
 }
 
-static char *render(const mla_prompt_options *options) {
+static char *render_task(const mla_task *of, const mla_prompt_options *options) {
     mla_step steps[3];
     fill_history(steps);
-    const mla_view view = {.task = &task, .state = {.score = 0.8125, .best = 0.8125},
+    const mla_view view = {.task = of, .state = {.score = 0.8125, .best = 0.8125},
                            .script = "depth = 3\nprint(depth)\n", .history = steps, .n_history = 3,
                            .steps_left = 4};
     mla_ids ids = {0};
@@ -54,6 +54,10 @@ static char *render(const mla_prompt_options *options) {
     char *text = mla_tokenizer_decode(mla_policy_tokenizer(policy), ids.data, ids.len, NULL);
     mla_ids_clear(&ids);
     return text;
+}
+
+static char *render(const mla_prompt_options *options) {
+    return render_task(&task, options);
 }
 
 static void expect(const char *name, const mla_prompt_options *options) {
@@ -82,6 +86,26 @@ static void test_paper(void **state) {
     options.actions = MLA_ACTIONS_ALL;
     options.entries = MLA_PROMPT_SIX;
     expect("paper", &options);
+}
+
+// All columns of a submission are named: the targets, or the classes instead.
+static void test_columns(void **state) {
+    (void)state;
+    const mla_prompt_options options = mla_prompt_options_default();
+    mla_task other = task;
+    other.metric = MLA_METRIC_MCRMSE;
+    other.target_columns = (char *[]){"good", "sweet"};
+    other.target_count = 2;
+    char *text = render_task(&other, &options);
+    assert_non_null(strstr(text, "\nsubmission.csv: id, good, sweet for each row of "));
+    free(text);
+    other = task;
+    other.metric = MLA_METRIC_LOG_LOSS;
+    other.classes = (char *[]){"bad", "fair", "good"};
+    other.class_count = 3;
+    text = render_task(&other, &options);
+    assert_non_null(strstr(text, "\nsubmission.csv: id, bad, fair, good for each row of "));
+    free(text);
 }
 
 // What is not offered is not named; without Edit Script no block is shown; more of a feedback.
@@ -120,6 +144,7 @@ static int close_policy(void **state) {
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_default),
+        cmocka_unit_test(test_columns),
         cmocka_unit_test(test_paper),
         cmocka_unit_test(test_profile),
     };

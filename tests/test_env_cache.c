@@ -87,7 +87,7 @@ static void test_keys(void **state) {
                      .target_count = 1, .splits = 1, .data_version = "v1", .limits = {10, 500}};
     mla__files files = {.len = 0};
     assert_int_equal(mla__files_put(&files, "a.py", "b.py", 4, NULL), 0);
-    char keys[10][65];
+    char keys[13][65];
     mla__cache_key(keys[0], &task, "a.py", &files, "python 3.11");
     mla__cache_key(keys[1], &task, "b.py", &files, "python 3.11");
     mla__cache_key(keys[2], &task, "a.py", &files, "python 3.12");
@@ -112,7 +112,20 @@ static void test_keys(void **state) {
     assert_int_equal(mla__files_put(&files, "a.pyb", ".py", 3, NULL), 0);
     mla__cache_key(keys[9], &task, "a.py", &files, "python 3.11");
     mla__files_clear(&files);
-    for (int i = 0; i < 10; i++)
+    assert_int_equal(mla__files_put(&files, "a.py", "b.py", 4, NULL), 0);
+    other = task;
+    other.splits = 2;
+    mla__cache_key(keys[10], &other, "a.py", &files, "python 3.11");
+    other = task;
+    other.target_columns = (char *[]){"y", "z"};
+    other.target_count = 2;
+    mla__cache_key(keys[11], &other, "a.py", &files, "python 3.11");
+    other = task;
+    other.classes = (char *[]){"y", "z"};
+    other.class_count = 2;
+    mla__cache_key(keys[12], &other, "a.py", &files, "python 3.11");
+    mla__files_clear(&files);
+    for (int i = 0; i < 13; i++)
         for (int j = 0; j < i; j++) assert_string_not_equal(keys[i], keys[j]);
 }
 

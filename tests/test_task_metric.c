@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/fs.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -77,7 +78,31 @@ static void table_is_consistent(void **state) {
     assert_int_equal(mla_metric_direction(MLA_METRIC_LOG_LOSS), -1);
 }
 
-// Rows of any metric that are a little better than chance.
+// docs/tasks.md has a row for each metric, with its direction and meaning.
+static void is_documented(void **state) {
+    (void)state;
+    mla_buf docs;
+    mla_err err = {0};
+    if (mla_fs_read("docs/tasks.md", 1 << 20, &docs, &err) < 0) fail_msg("%s", err.text);
+    for (int i = 0; i < MLA_METRIC_COUNT; i++) {
+        const mla_metric_info *about = mla_metric_about((mla_metric)i);
+        const char *columns = about->columns == MLA_COLUMNS_SEVERAL ? "target_columns"
+                                                                    : "target_column";
+        char *row = mla_format("\n| `%s` | %s | `%s`", about->name,
+                               about->direction > 0 ? "higher" : "lower", columns);
+        const char *at = strstr(mla_buf_text(&docs), row);
+        if (!at) fail_msg("docs/tasks.md has no row '%s'", row + 1);
+        char *line = mla_strndup(at + 1, strcspn(at + 1, "\n"));
+        char *meaning = mla_format("| %s |", about->meaning);
+        if (!strstr(line, meaning)) fail_msg("'%s' does not say '%s'", line, meaning);
+        free(meaning);
+        free(line);
+        free(row);
+    }
+    mla_buf_clear(&docs);
+}
+
+// Rows of any metric, guessed at random.
 enum { ROWS = 240, WIDTH = 3 };
 
 typedef struct rows {
@@ -280,6 +305,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(equals_the_references),
         cmocka_unit_test(table_is_consistent),
+        cmocka_unit_test(is_documented),
         cmocka_unit_test(order_of_rows_is_nothing),
         cmocka_unit_test(truth_is_best),
         cmocka_unit_test(symmetries),

@@ -138,6 +138,73 @@ static void skips_what_is_up_to_date(void **state) {
     fixture_end(&f);
 }
 
+// Two splits of a task with two targets: files in split0 and split1, ids of each split apart.
+static const char two_splits[] =
+    "os.makedirs(os.path.join(pub, 'split0')); os.makedirs(os.path.join(pub, 'split1'))\n"
+    "files = {'answers.csv': 'id,y,z,split,half\\n3,1,5,0,public\\n4,2,6,0,private\\n'\n"
+    "                        '4,3,7,1,public\\n5,4,8,1,private\\n'}\n"
+    "for i, ids in enumerate([(3, 4), (4, 5)]):\n"
+    "    place = f'public/split{i}/'\n"
+    "    files[place + 'train.csv'] = 'id,x,y,z\\n1,1,0,0\\n'\n"
+    "    files[place + 'test.csv'] = 'id,x\\n' + ''.join(f'{k},1\\n' for k in ids)\n"
+    "    files[place + 'sample_submission.csv'] = (\n"
+    "        'id,y,z\\n' + ''.join(f'{k},0,0\\n' for k in ids))\n";
+
+static void begin_with_splits(fixture *f) {
+    fixture_begin(f);
+    char *metric = with(toy_yaml, "accuracy\n", "mcrmse\n");
+    char *text = with(metric, "target_column: y\n", "target_columns: [y, z]\nsplits: 2\n");
+    fixture_write(f->dir, "task.yaml", text);
+    free(metric);
+    free(text);
+}
+
+static void makes_splits(void **state) {
+    (void)state;
+    fixture f;
+    begin_with_splits(&f);
+    write_prepare(&f, two_splits);
+    must_prepare(&f, 1);
+    must_prepare(&f, 0);
+    assert_true(home_has(&f, "data/toy/split0/train.csv"));
+    assert_true(home_has(&f, "data/toy/split1/test.csv"));
+    assert_int_equal(mode_of(&f, "data/toy/split1/test.csv"), 0444);
+    static const struct {
+        const char *extra, *says;
+    } faults[] = {
+        {"del files['public/split1/test.csv']", "prepare.py made no public/split1/test.csv"},
+        {"files['public/split1/test.csv'] = 'id,z\\n4,1\\n'", "split1/test.csv: has the target"},
+        {"files['public/split1/sample_submission.csv'] += '3,0,0\\n'",
+         "split1/sample_submission.csv: does not fit the answers: submission.csv line 4: id '3' "},
+        {"files['answers.csv'] += '6,1,1,2,public\\n'", "split must be a whole number from 0"},
+    };
+    for (size_t i = 0; i < MLA_COUNT(faults); i++) {
+        mla_err err;
+        char *extra = mla_format("%s%s", two_splits, faults[i].extra);
+        write_prepare(&f, extra);
+        free(extra);
+        assert_int_equal(prepare(&f, &err), -1);
+        if (!strstr(err.text, faults[i].says)) fail_msg("'%s', not '%s'", err.text, faults[i].says);
+    }
+    fixture_end(&f);
+}
+
+// What task.yaml says of the columns is part of what the data is made from.
+static void other_columns_are_other_data(void **state) {
+    (void)state;
+    fixture f;
+    fixture_begin(&f);
+    write_prepare(&f, "files['answers.csv'] = 'id,y,z,half\\n3,0,1,public\\n4,1,1,private\\n'\n"
+                      "files['public/sample_submission.csv'] = 'id,y,z\\n3,0,0\\n4,1,1\\n'");
+    must_prepare(&f, 1);
+    char *text = with(toy_yaml, "target_column: y", "target_column: z");
+    fixture_write(f.dir, "task.yaml", text);
+    must_prepare(&f, 1);
+    must_prepare(&f, 0);
+    free(text);
+    fixture_end(&f);
+}
+
 static const struct {
     const char *extra, *says;
 } failures[] = {
@@ -280,6 +347,8 @@ static void two_at_once(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(makes_data),
+        cmocka_unit_test(makes_splits),
+        cmocka_unit_test(other_columns_are_other_data),
         cmocka_unit_test(skips_what_is_up_to_date),
         cmocka_unit_test(failure_leaves_nothing),
         cmocka_unit_test(failure_keeps_the_former_data),

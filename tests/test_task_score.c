@@ -230,6 +230,10 @@ static const mla_task three_classes = {
     .target_columns = (char *[]){"y"}, .target_count = 1,
     .classes = (char *[]){"low", "2", "id of y"}, .class_count = 3,
 };
+static const mla_task ranked_labels = {
+    .metric = MLA_METRIC_MAP5, .id_column = "id", .splits = 1,
+    .target_columns = (char *[]){"y"}, .target_count = 1,
+};
 static const mla_task two_splits = {
     .metric = MLA_METRIC_MAE, .id_column = "id", .splits = 2,
     .target_columns = (char *[]){"y"}, .target_count = 1,
@@ -371,11 +375,59 @@ static void splits(void **state) {
                  "submission.csv has 2 rows, but 3 were expected: every id of test.csv once");
 }
 
+// So it is in the other forms.
+static void other_reasons_give_nothing_away(void **state) {
+    (void)state;
+    static const struct {
+        const mla_task *task;
+        const char *truths[2];
+        const char *csv;
+    } cases[] = {
+        {&three_classes,
+         {"id,y,half\n1,low,public\n2,2,private\n", "id,y,half\n1,2,private\n2,2,public\n"},
+         "id,low,2,id of y\n1,0,0,0\n"},
+        {&three_classes,
+         {"id,y,half\n1,low,public\n2,2,private\n", "id,y,half\n1,2,private\n2,2,public\n"},
+         "id,y\n1,low\n2,high\n"},
+        {&ranked_labels,
+         {"id,y,half\n1,a,public\n2,b,private\n", "id,y,half\n1,c,private\n2,c,public\n"},
+         "id,y\n1,a c a\n"},
+        {&ranked_labels,
+         {"id,y,half\n1,a,public\n2,b,private\n", "id,y,half\n1,c,private\n2,c,public\n"},
+         "id,y\n1,a b c d e f\n"},
+        {&two_numbers,
+         {"id,a,b,half\n1,1,2,public\n2,1,2,private\n",
+          "id,a,b,half\n1,5,6,private\n2,7,8,public\n"},
+         "id,a,b\n1,1,2\n2,1,x\n"},
+    };
+    for (size_t i = 0; i < MLA_COUNT(cases); i++) {
+        scored s[2];
+        for (int k = 0; k < 2; k++) {
+            mla_err err = {0};
+            mla_answers *answers = answers_of(*cases[i].task, cases[i].truths[k], &err);
+            if (!answers) fail_msg("%s", err.text);
+            s[k] = score(answers, cases[i].csv, strlen(cases[i].csv));
+            mla_answers_free(answers);
+        }
+        assert_int_equal(s[0].rc, -1);
+        assert_int_equal(s[1].rc, -1);
+        assert_string_equal(s[0].why.text, s[1].why.text);
+    }
+}
+
+// A label that no answer has is wrong, like any other: that it is unknown must not be learnt.
+static void unknown_labels_score(void **state) {
+    (void)state;
+    gives(MLA_METRIC_ACCURACY, classes,
+          "id,y\na1,cow\na2,cow\na3,cow\na4,cow\na5,cow\na6,cow\na7,cow\n", 0, 0);
+    gives(MLA_METRIC_MAP5, ranked_truth, "id,y\n1,u\n2,u v\n3,w\n4,u v w x y\n5,u\n", 0, 0);
+    double observed = 1000001.0 * 1000001 + 999998.0 * 999998, expected = 2e12 + 5;
+    gives(MLA_METRIC_QWK, "id,y,half\n1,1,public\n2,2,public\n3,1,private\n4,2,private\n",
+          "id,y\n1,-1000000\n2,1000000\n3,7\n4,7\n", 1 - observed / expected, 0);
+}
+
 static void bad_answers_of_other_forms(void **state) {
     (void)state;
-    mla_task ranked = two_splits;
-    ranked.metric = MLA_METRIC_MAP5;
-    ranked.splits = 1;
     mla_task one = two_splits;
     one.splits = 1;
     const struct {
@@ -400,7 +452,7 @@ static void bad_answers_of_other_forms(void **state) {
         {&two_splits, "id,y,split,half\n1,1,0,public\n1,1,0,private\n", "id '1' is there twice"},
         {&two_splits, "id,y,split,half\n1,1,0,public\n2,1,0,private\n1,1,1,public\n",
          "no rows in the private half of split 1"},
-        {&ranked, "id,y,half\n1,a b,public\n",
+        {&ranked_labels, "id,y,half\n1,a b,public\n",
          "guesses are separated by blanks, so a label cannot hold one: 'a b'"},
     };
     for (size_t i = 0; i < MLA_COUNT(cases); i++) {
@@ -459,6 +511,7 @@ int main(void) {
         cmocka_unit_test(several_columns), cmocka_unit_test(probabilities),
         cmocka_unit_test(many_columns_are_not_all_listed),
         cmocka_unit_test(amounts_and_ratings), cmocka_unit_test(rankings),
+        cmocka_unit_test(other_reasons_give_nothing_away), cmocka_unit_test(unknown_labels_score),
         cmocka_unit_test(splits),          cmocka_unit_test(bad_answers_of_other_forms),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
