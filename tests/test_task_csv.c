@@ -79,6 +79,8 @@ static void refuses(void **state) {
         {"a,b\n1,\r", 7, "line 2: a carriage return without a line feed"},
         {"a\0b\n", 4, "line 1: a NUL byte"},
         {"\"a\0b\"\n", 6, "line 1: a NUL byte"},
+        {"\xFF\xFEi\0d\0\n\0", 8, "line 1: the file is UTF-16: save it as UTF-8"},
+        {"\xFE\xFF\0i\0d\0\n", 8, "line 1: the file is UTF-16: save it as UTF-8"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         mla_buf rows;

@@ -317,7 +317,7 @@ static void probabilities(void **state) {
 
 static void many_columns_are_not_all_listed(void **state) {
     (void)state;
-    char names[12][8], *twelve[12];
+    char names[12][16], *twelve[12];
     for (int i = 0; i < 12; i++) {
         snprintf(names[i], sizeof names[i], "c%d", i);
         twelve[i] = names[i];

@@ -104,7 +104,14 @@ static int read_row(mla__csv *csv, mla_err *err) {
     return 0;
 }
 
+// What spreadsheets call "Unicode text" begins so.
+static bool is_utf16(const mla__csv *csv) {
+    if (csv->at != 0 || csv->len < 2) return false;
+    return memcmp(csv->text, "\xFF\xFE", 2) == 0 || memcmp(csv->text, "\xFE\xFF", 2) == 0;
+}
+
 int mla__csv_next(mla__csv *csv, mla_err *err) {
+    if (is_utf16(csv)) return malformed(csv, "the file is UTF-16: save it as UTF-8", err);
     while (csv->at < csv->len && at_line_end(csv)) skip_line_end(csv);
     if (csv->at == csv->len) return 0;
     csv->line = csv->next_line;
