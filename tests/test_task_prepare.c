@@ -169,6 +169,15 @@ static void makes_splits(void **state) {
     assert_true(home_has(&f, "data/toy/split0/train.csv"));
     assert_true(home_has(&f, "data/toy/split1/test.csv"));
     assert_int_equal(mode_of(&f, "data/toy/split1/test.csv"), 0444);
+    mla_err err = {0};
+    mla_task *task = mla_task_load(f.dir, f.home, true, &err);
+    if (!task) fail_msg("%s", err.text);
+    char *second = mla_task_split_dir(task, 1);
+    assert_non_null(strstr(task->data_dir, "home/data/toy/split0"));
+    assert_non_null(strstr(second, "home/data/toy/split1"));
+    assert_true(mla_fs_is_dir(second));
+    free(second);
+    mla_task_free(task);
     static const struct {
         const char *extra, *says;
     } faults[] = {
@@ -179,7 +188,6 @@ static void makes_splits(void **state) {
         {"files['answers.csv'] += '6,1,1,2,public\\n'", "split must be a whole number from 0"},
     };
     for (size_t i = 0; i < MLA_COUNT(faults); i++) {
-        mla_err err;
         char *extra = mla_format("%s%s", two_splits, faults[i].extra);
         write_prepare(&f, extra);
         free(extra);

@@ -325,7 +325,7 @@ static int install(const mla_task *task, const places *p, const char *source, ml
     if (settle_all(p->public_dir, p->answers, err) < 0) return -1;
     if (hash_data(p->public_dir, p->answers, data, err) < 0) return -1;
     if (remove_file(p->version, err) < 0) return -1;
-    if (mla_fs_replace_dir(p->public_dir, task->data_dir, err) < 0) return -1;
+    if (mla_fs_replace_dir(p->public_dir, task->prepared_dir, err) < 0) return -1;
     if (rename(p->answers, task->answers_path) < 0) {
         return mla_err_set(err, "%s: cannot rename to: %s", task->answers_path, strerror(errno));
     }
@@ -338,7 +338,7 @@ static bool up_to_date(const mla_task *task, const places *p, const char *source
     if (!version) return false;
     char data[65];
     bool same = strcmp(mla_json_get_text(version, "source", ""), source) == 0 &&
-                hash_data(task->data_dir, task->answers_path, data, NULL) == 0 &&
+                hash_data(task->prepared_dir, task->answers_path, data, NULL) == 0 &&
                 strcmp(mla_json_get_text(version, "data", ""), data) == 0;
     json_decref(version);
     return same;

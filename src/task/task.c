@@ -388,7 +388,8 @@ static void copy_texts(mla_task *task, yaml_task *raw, const char *home) {
     task->script = mla_strdup(raw->script);
     copy_source(&task->source, &raw->source);
     task->env_dir = mla_fs_join(task->dir, "env");
-    task->data_dir = mla_format("%s/data/%s", home, raw->name);
+    task->prepared_dir = mla_format("%s/data/%s", home, raw->name);
+    task->data_dir = mla_task_split_dir(task, 0);
     task->answers_path = mla_format("%s/answers/%s.csv", home, raw->name);
 }
 
@@ -486,9 +487,15 @@ void mla_task_free(mla_task *task) {
     free_list(task->target_columns, task->target_count);
     free_list(task->classes, task->class_count);
     char *texts[] = {task->name, task->description, task->id_column, task->script, task->dir,
-                     task->env_dir, task->data_dir, task->answers_path, task->data_version};
+                     task->env_dir, task->prepared_dir, task->data_dir, task->answers_path,
+                     task->data_version};
     for (size_t i = 0; i < MLA_COUNT(texts); i++) free(texts[i]);
     free(task);
+}
+
+char *mla_task_split_dir(const mla_task *task, size_t split) {
+    if (task->splits == 1) return mla_strdup(task->prepared_dir);
+    return mla_format("%s/split%zu", task->prepared_dir, split);
 }
 
 char **mla_task_guess_columns(const mla_task *task, size_t *count) {

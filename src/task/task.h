@@ -56,8 +56,9 @@ typedef struct mla_task {
     mla_source source;
     char *dir;                    // tasks/<name>, absolute, as are the paths below
     char *env_dir;                // tasks/<name>/env: what a workspace starts from
-    char *data_dir;               // prepared public data: mounted read-only as ./data; of several
-                                  // splits, its folders split0, split1, ... are mounted instead
+    char *prepared_dir;           // the prepared public data of all splits
+    char *data_dir;               // mounted read-only as ./data and shown: the only split's, or the
+                                  // first one's
     char *answers_path;           // prepared answers
     char *data_version;           // SHA-256 over the prepared files, part of the run cache's key;
                                   // NULL when the data is not prepared
@@ -67,6 +68,9 @@ typedef struct mla_task {
 // `need_data`, the prepared data must be there too. NULL on error. The caller frees.
 mla_task *mla_task_load(const char *dir, const char *home, bool need_data, mla_err *err);
 void mla_task_free(mla_task *task);
+
+// The prepared public data of one split. Caller frees.
+char *mla_task_split_dir(const mla_task *task, size_t split);
 
 // The columns that a submission has besides the id: the classes, else the targets. [*count],
 // borrowed from the task.
