@@ -2,6 +2,8 @@
 // work can be done again without it, and no spelling of a path leads out.
 #include "env_fixture.h"
 
+#include <fcntl.h>
+
 static void expect_files(const toy *t, const mla_state *state, const char *list) {
     mla_facts facts = act(t, state, "List Files", ".", "");
     assert_string_equal(facts.feedback, list);
@@ -49,6 +51,38 @@ static void test_copy(void **state) {
     free(path);
     mla_facts *all[] = {&a, &b, &c, &d, &e, &f, &g};
     for (int i = 0; i < 7; i++) mla_facts_clear(all[i]);
+}
+
+static void expect_error(const toy *t, const mla_task *task, const char *action,
+                         const char *input) {
+    char *reply = mla_format("Thought: t\nAction: %s\nAction Input: %s\n", action, input);
+    mla_facts facts;
+    mla_err err = {{0}};
+    assert_int_equal(mla_env_step(t->env, task, &t->start, reply, &facts, &err), -1);
+    if (!strstr(err.text, "cannot ")) fail_msg("%s", err.text);
+    free(reply);
+}
+
+// A disk that fails is neither the end of a file nor the agent's doing.
+static void test_data_that_cannot_be_read(void **state) {
+    toy *t = *state;
+    mla_task broken = *t->task;
+    broken.data_dir = "/proc/self";       // whose file mem fails at its first byte
+    expect_error(t, &broken, "Copy File", "{\"source\": \"data/mem\", \"destination\": \"m\"}");
+    expect_error(t, &broken, "Understand File", "{\"file_name\": \"data/mem\"}");
+    broken.data_dir = "/no/such/folder";
+    expect_error(t, &broken, "List Files", "{\"dir_path\": \"data\"}");
+    int fd = open("/proc/self/mem", O_RDONLY);
+    mla_buf bytes;
+    mla_buf_init(&bytes, 1000);
+    mla_err err = {{0}};
+    assert_int_equal(mla__data_read(fd, "data/x.csv", &bytes, &err), -1);
+    assert_non_null(strstr(err.text, "data/x.csv cannot be read: "));
+    mla_buf_clear(&bytes);
+    close(fd);
+    mla_facts well = copy(t, &t->start, "data/test.csv", ".");
+    expect(&well, MLA_OUTCOME_OK, "(37 bytes)");
+    mla_facts_clear(&well);
 }
 
 // Copies and runs between edits, edits of two scripts: undo goes down to the start.
@@ -333,6 +367,7 @@ static void test_destinations(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_data_that_cannot_be_read, setup, teardown),
         cmocka_unit_test_setup_teardown(test_copy, setup, teardown),
         cmocka_unit_test_setup_teardown(test_undo_stack, setup, teardown),
         cmocka_unit_test_setup_teardown(test_undo_depth, setup, teardown),

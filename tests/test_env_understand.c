@@ -25,7 +25,7 @@ static char *describe(const char *name, const char *bytes, size_t len, const cha
     const mla_task task = {.name = "toy"};
     const mla__look look = {&task, &files, &action};
     bool ok;
-    char *text = mla__understand(&look, &ok);
+    char *text = mla__understand(&look, &ok, NULL);
     assert_true(ok);
     assert_true(strlen(text) <= MLA__UNDERSTAND_MAX);
     return text;
@@ -203,7 +203,7 @@ static void test_big(void **state) {
     const mla_task task = {.name = "toy", .data_dir = dir};
     const mla__look look = {&task, &files, &action};
     bool ok;
-    char *text = mla__understand(&look, &ok);
+    char *text = mla__understand(&look, &ok, NULL);
     assert_true(ok);
     char *expected = mla_format("data/big.csv: a table of %zu rows, 4 columns.\n"
                                 "Columns that match: 1\n- b: numbers, 0.25 to 0.25, mean 0.25; "

@@ -165,12 +165,15 @@ typedef struct mla__look {
     const mla_action *action;
 } mla__look;
 
-// The agent's text (caller frees); *ok false: it cannot be carried out and the text says why.
-char *mla__look_list(const mla__look *look, bool *ok);
-char *mla__look_lines(const mla__look *look, bool *ok);
-char *mla__understand(const mla__look *look, bool *ok);
+// The agent's text (caller frees); *ok false: it cannot be carried out and the text says why. NULL:
+// a file that is there cannot be read.
+char *mla__look_list(const mla__look *look, bool *ok, mla_err *err);
+char *mla__look_lines(const mla__look *look, bool *ok, mla_err *err);
+char *mla__understand(const mla__look *look, bool *ok, mla_err *err);
 // A regular file of the data folder opened for reading, -1 when there is none; no link is followed.
 int mla__data_open(const mla_task *task, const char *name);
+// Appends what it holds, as far as `out` takes it. `name` is for the error's line.
+MLA_MUST_USE int mla__data_read(int fd, const char *name, mla_buf *out, mla_err *err);
 
 // Where the bytes of a file to be understood come from: a descriptor (>= 0), or a text in memory.
 typedef struct mla__source {
@@ -178,9 +181,10 @@ typedef struct mla__source {
     int fd;
     const char *bytes;
     size_t len, at;
+    int failed;                               // errno of a read that did not work
 } mla__source;
 
-// The next bytes, at most `room`; 0 at the end.
+// The next bytes, at most `room`; 0 at the end, or when `failed` is set.
 size_t mla__source_read(mla__source *source, char *out, size_t room);
 
 // Words that an agent looks for: runs of letters and digits, case ignored, nothing else is read in

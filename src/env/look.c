@@ -1,6 +1,7 @@
 // Looking: List Files and Inspect Script Lines (Understand File: understand.c), over a state's
 // files and the task's data folder. Each returns text for the agent and says whether it could do
 // what was asked.
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -33,10 +34,10 @@ static char *say(const char *fmt, ...) {
 // --- listing -----------------------------------------------------------------------------------
 
 // As `ls -F` marks it: a folder by a slash, a link by an "@"; of a file the size.
-static void list_data(mla_buf *out, const char *dir) {
+static int list_data(mla_buf *out, const char *dir, mla_err *err) {
     char **names;
     size_t count;
-    if (mla_fs_list(dir, &names, &count, NULL) < 0) return;
+    if (mla_fs_list(dir, &names, &count, err) < 0) return -1;
     for (size_t i = 0; i < count; i++) {
         char *path = mla_fs_join(dir, names[i]);
         struct stat st;
@@ -51,9 +52,10 @@ static void list_data(mla_buf *out, const char *dir) {
         free(path);
     }
     mla_fs_names_free(names, count);
+    return 0;
 }
 
-char *mla__look_list(const mla__look *look, bool *ok) {
+char *mla__look_list(const mla__look *look, bool *ok, mla_err *err) {
     const char *asked = look->action->inputs[0];
     char *dir = mla__path_clean(asked);
     bool top = dir && !*dir, data = dir && !strcmp(dir, "data") && look->task->data_dir;
@@ -64,13 +66,13 @@ char *mla__look_list(const mla__look *look, bool *ok) {
     }
     mla_buf out;
     mla_buf_init(&out, MLA__FEEDBACK_MAX);
-    if (data) list_data(&out, look->task->data_dir);
+    int rc = data ? list_data(&out, look->task->data_dir, err) : 0;
     for (size_t i = 0; top && i < look->files->len; i++) {
         mla_buf_printf(&out, "%s (%zu bytes)\n", look->files->items[i].name,
                        look->files->items[i].len);
     }
     if (top && look->task->data_dir) mla_buf_puts(&out, "data/ (read-only)\n");
-    char *text = say("Files in \"%.100s\":\n%s", asked, mla_buf_text(&out));
+    char *text = rc < 0 ? NULL : say("Files in \"%.100s\":\n%s", asked, mla_buf_text(&out));
     mla_buf_clear(&out);
     return text;
 }
@@ -88,16 +90,27 @@ int mla__data_open(const mla_task *task, const char *name) {
     return -1;
 }
 
-// The head of a CSV file of the data folder; false when there is no such file.
-static bool read_data(const mla__look *look, const char *name, mla_buf *out) {
+int mla__data_read(int fd, const char *name, mla_buf *out, mla_err *err) {
+    char chunk[16384];
+    ssize_t n = 1;
+    while (n != 0 && !out->truncated) {
+        n = read(fd, chunk, sizeof chunk);
+        if (n > 0) mla_buf_append(out, chunk, (size_t)n);
+        if (n < 0 && errno != EINTR) {
+            return mla_err_set(err, "%s cannot be read: %s", name, strerror(errno));
+        }
+    }
+    return 0;
+}
+
+// The head of a CSV file of the data folder: 1, 0 when there is no such file, or -1.
+static int read_data(const mla__look *look, const char *name, mla_buf *out, mla_err *err) {
     size_t n = strlen(name);
     int fd = n < 5 || strcmp(name + n - 4, ".csv") ? -1 : mla__data_open(look->task, name);
-    char chunk[16384];
-    for (ssize_t got; fd >= 0 && !out->truncated && (got = read(fd, chunk, sizeof chunk)) > 0;) {
-        mla_buf_append(out, chunk, (size_t)got);
-    }
-    if (fd >= 0) close(fd);
-    return fd >= 0;
+    if (fd < 0) return 0;
+    int rc = mla__data_read(fd, name, out, err);
+    close(fd);
+    return rc < 0 ? -1 : 1;
 }
 
 static bool read_number(const char *text, long *out) {
@@ -153,16 +166,16 @@ static char *show(const char *name, const mla_buf *text, size_t from, size_t to,
     return good;
 }
 
-// The text of a named file of the state or the data folder; false when there is none.
-static bool read_named(const mla__look *look, const char *name, mla_buf *out) {
-    if (!name || !*name) return false;
-    if (!strncmp(name, "data/", 5)) return read_data(look, name + 5, out);
+// The text of a named file of the state or the data folder: 1, 0 when there is none, or -1.
+static int read_named(const mla__look *look, const char *name, mla_buf *out, mla_err *err) {
+    if (!name || !*name) return 0;
+    if (!strncmp(name, "data/", 5)) return read_data(look, name + 5, out, err);
     const mla__file *file = mla__files_get(look->files, name);
     if (file) mla_buf_append(out, file->bytes, file->len);
     return file != NULL;
 }
 
-char *mla__look_lines(const mla__look *look, bool *ok) {
+char *mla__look_lines(const mla__look *look, bool *ok, mla_err *err) {
     const mla_action *action = look->action;
     long from, to;
     *ok = false;
@@ -176,9 +189,11 @@ char *mla__look_lines(const mla__look *look, bool *ok) {
     char *name = mla__path_clean(action->inputs[0]);
     mla_buf text;
     mla_buf_init(&text, DATA_HEAD);
-    char *answer = read_named(look, name, &text)
-                       ? show(name, &text, (size_t)from, (size_t)to, ok)
-                       : say("There is no file \"%.100s\" that could be shown.", action->inputs[0]);
+    int found = read_named(look, name, &text, err);
+    char *answer = found < 0  ? NULL
+                   : found > 0 ? show(name, &text, (size_t)from, (size_t)to, ok)
+                               : say("There is no file \"%.100s\" that could be shown.",
+                                     action->inputs[0]);
     mla_buf_clear(&text);
     free(name);
     return answer;

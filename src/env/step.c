@@ -374,29 +374,26 @@ static int execute_script(act *a, const mla_action *action, mla_err *err) {
     return rc;
 }
 
-// The bytes of a file that can be copied; false with the refusal made.
-static bool read_original(act *a, const char *given, const char *name, mla_buf *out) {
+// The bytes of a file that can be copied: 1, 0 with the refusal made, or -1.
+static int read_original(act *a, const char *given, const char *name, mla_buf *out,
+                         mla_err *err) {
     const mla__file *file = name && *name ? mla__files_get(&a->files, name) : NULL;
     mla_buf_init(out, MLA__FILE_MAX + 1);
     if (file) {
         mla_buf_append(out, file->bytes, file->len);
-        return true;
+        return 1;
     }
     int fd = name && !strncmp(name, "data/", 5) ? mla__data_open(a->task, name + 5) : -1;
     if (fd < 0) {
         refuse(a, MLA_OUTCOME_ACTION_FAILED, "There is no file \"%.100s\" that could be copied.",
                given);
-        return false;
+        return 0;
     }
-    char chunk[16384];
-    for (ssize_t n; !out->truncated && (n = read(fd, chunk, sizeof chunk)) > 0;) {
-        mla_buf_append(out, chunk, (size_t)n);
-    }
+    int rc = mla__data_read(fd, name, out, err);
     close(fd);
-    if (out->len <= MLA__FILE_MAX) return true;
-    refuse(a, MLA_OUTCOME_ACTION_FAILED, "%s is longer than %zu bytes, too long for the workspace: "
-           "read it where it is.", name, MLA__FILE_MAX);
-    return false;
+    if (rc < 0 || out->len <= MLA__FILE_MAX) return rc < 0 ? -1 : 1;
+    return refuse(a, MLA_OUTCOME_ACTION_FAILED, "%s is longer than %zu bytes, too long for the "
+                  "workspace: read it where it is.", name, MLA__FILE_MAX);
 }
 
 // Where a copy goes: "." keeps the name. NULL: refused.
@@ -444,10 +441,10 @@ static int put_copy(act *a, const char *source, const char *name, const mla_buf 
 static int copy_file(act *a, const mla_action *action, mla_err *err) {
     char *source = mla__path_clean(action->inputs[0]);
     mla_buf bytes;
-    int rc = 0;
-    if (read_original(a, action->inputs[0], source, &bytes)) {
+    int rc = read_original(a, action->inputs[0], source, &bytes, err);
+    if (rc == 1) {
         char *name = copy_name(a, source, action->inputs[1]);
-        if (name) rc = put_copy(a, source, name, &bytes, err);
+        rc = name ? put_copy(a, source, name, &bytes, err) : 0;
         free(name);
     }
     mla_buf_clear(&bytes);
@@ -520,12 +517,13 @@ static int final_answer(act *a) {
     return done(a, mla_strdup("The work has ended."));
 }
 
-static int look(act *a, const mla_action *action) {
+static int look(act *a, const mla_action *action, mla_err *err) {
     const mla__look at = {a->task, &a->files, action};
     bool ok = false;
-    char *text = action->kind == MLA_ACTION_LIST_FILES      ? mla__look_list(&at, &ok)
-                 : action->kind == MLA_ACTION_INSPECT_LINES ? mla__look_lines(&at, &ok)
-                                                            : mla__understand(&at, &ok);
+    char *text = action->kind == MLA_ACTION_LIST_FILES      ? mla__look_list(&at, &ok, err)
+                 : action->kind == MLA_ACTION_INSPECT_LINES ? mla__look_lines(&at, &ok, err)
+                                                            : mla__understand(&at, &ok, err);
+    if (!text) return -1;
     done(a, text);
     if (!ok) a->out->outcome = MLA_OUTCOME_ACTION_FAILED;
     return 0;
@@ -535,7 +533,7 @@ static int carry_out(act *a, mla_action *action, mla_err *err) {
     switch (action->kind) {
     case MLA_ACTION_LIST_FILES:
     case MLA_ACTION_INSPECT_LINES:
-    case MLA_ACTION_UNDERSTAND_FILE: return look(a, action);
+    case MLA_ACTION_UNDERSTAND_FILE: return look(a, action, err);
     case MLA_ACTION_COPY_FILE: return copy_file(a, action, err);
     case MLA_ACTION_EDIT_SCRIPT: return edit_script(a, action, err);
     case MLA_ACTION_EDIT_SCRIPT_AI: return edit_script_ai(a, action, err);

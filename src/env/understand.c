@@ -16,6 +16,7 @@ size_t mla__source_read(mla__source *source, char *out, size_t room) {
         ssize_t got;
         do got = read(source->fd, out, room);
         while (got < 0 && errno == EINTR);
+        if (got < 0) source->failed = errno;
         return got > 0 ? (size_t)got : 0;
     }
     size_t left = source->len - source->at, n = left < room ? left : room;
@@ -26,7 +27,7 @@ size_t mla__source_read(mla__source *source, char *out, size_t room) {
 
 static void rewind_source(mla__source *source) {
     source->at = 0;
-    if (source->fd >= 0 && lseek(source->fd, 0, SEEK_SET) < 0) source->fd = -1;
+    if (source->fd >= 0 && lseek(source->fd, 0, SEEK_SET) < 0) source->failed = errno;
 }
 
 void mla__add_plain(mla_buf *out, const char *text, size_t len, size_t max) {
@@ -139,7 +140,7 @@ static void end_cut(mla_buf *out) {
     mla_buf_puts(out, "...");
 }
 
-char *mla__understand(const mla__look *look, bool *ok) {
+char *mla__understand(const mla__look *look, bool *ok, mla_err *err) {
     const mla_action *action = look->action;
     char *name = mla__path_clean(action->inputs[0]);
     mla__source source;
@@ -161,5 +162,9 @@ char *mla__understand(const mla__look *look, bool *ok) {
     while (out.len && out.data[out.len - 1] == '\n') out.data[--out.len] = '\0';
     char *text = mla_utf8_repair(mla_buf_text(&out), out.len, NULL);
     mla_buf_clear(&out);
-    return text;
+    if (!source.failed) return text;
+    mla_err_set(err, "%s of task %s cannot be read: %s", action->inputs[0], look->task->name,
+                strerror(source.failed));
+    free(text);
+    return NULL;
 }

@@ -64,7 +64,7 @@ static void check_description(const uint8_t *data, size_t size) {
         const mla_task task = {.name = "toy"};
         const mla__look look = {.task = &task, .files = &files, .action = &action};
         bool ok;
-        char *text = mla__understand(&look, &ok);
+        char *text = mla__understand(&look, &ok, NULL);
         MLA_ASSERT(ok && strlen(text) <= 3 * MLA__UNDERSTAND_MAX);
         free(text);
     }
