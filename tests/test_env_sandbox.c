@@ -53,6 +53,23 @@ static void memory_is_bounded(void **state) {
     expect_out("fine\n");
 }
 
+// Tables for the page of zeros: 4 kB for each 2 MB that are looked at, and no page is resident.
+static void page_tables_count(void **state) {
+    (void)state;
+    request.memory_mb = 500;
+    run_script("import ctypes, time\n"
+               "libc = ctypes.CDLL(None)\n"
+               "libc.mmap.restype = ctypes.c_void_p\n"
+               "libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_long] * 4\n"
+               "size, step = 300000 << 21, 2 << 20\n"
+               "at = libc.mmap(None, size, 1, 0x4022, -1, 0)\n"
+               "libc.madvise(ctypes.c_void_p(at), ctypes.c_size_t(size), 15)\n"
+               "for i in range(size // step): ctypes.c_char.from_address(at + i * step).value\n"
+               "time.sleep(5)\n");
+    expect(MLA_OUTCOME_OUT_OF_MEMORY, NULL);
+    if (!runner->cgroup.memory) assert_true(result.peak_mb > 500);
+}
+
 static void processes_are_bounded(void **state) {
     (void)state;
     run_script("import os, time\n"
@@ -185,8 +202,158 @@ static void groups_are_found_where_they_are(void **state) {
     expect_place("4:memory:/docker/ab\n",
                  "35 31 0:32 /docker/ab /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n",
                  "memory", "/sys/fs/cgroup/memory");
+    // A group beside it whose name only begins alike is another one.
+    expect_place("4:memory:/docker/abc\n",
+                 "35 31 0:32 /docker/ab /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n",
+                 "memory", "/sys/fs/cgroup/memory");
     expect_place("", "", "memory", NULL);
     expect_place("nonsense", "35\n - - - \n", "memory", NULL);
+}
+
+// ---- version 2, on folders that look like it --------------------------------------------------
+
+// The files of a group; what the kernel would write in them is the test's to write.
+static void fake_group(const char *dir, const char *controllers) {
+    assert_int_equal(mla_fs_mkdirs(dir, &err), 0);
+    put_file(dir, "cgroup.procs", "");
+    put_file(dir, "cgroup.subtree_control", controllers);
+}
+
+static void expect_file(const char *dir, const char *name, const char *text) {
+    char *path = mla_fs_join(dir, name);
+    mla_buf bytes;
+    if (mla_fs_read(path, 1000, &bytes, &err) < 0) fail_msg("%s", err.text);
+    assert_string_equal(mla_buf_text(&bytes), text);
+    mla_buf_clear(&bytes);
+    free(path);
+}
+
+// Opens a group for a process in `group` of the tree.
+static mla__cgroup open_fake(const char *tree, const char *group) {
+    char *groups = mla_format("0::%s\n", group);
+    char *mounts = mla_format("30 23 0:26 / %s rw,nosuid shared:9 - cgroup2 cgroup2 rw\n", tree);
+    mla__cgroup own;
+    mla__cgroup_open_in(&own, groups, mounts);
+    free(groups);
+    free(mounts);
+    return own;
+}
+
+static void use_fake(mla__cgroup *own) {
+    put_file(own->memory, "memory.current", "1048576\n");
+    put_file(own->memory, "memory.max", "");
+    put_file(own->memory, "memory.events", "low 0\nhigh 0\nmax 3\noom 7\noom_kill 2\n");
+    put_file(own->memory, "pids.current", "3\n");
+    put_file(own->memory, "pids.max", "");
+    put_file(own->memory, "cgroup.procs", "12\n4711\n");
+    mla__cgroup_limit(own, 500, 256);
+    expect_file(own->memory, "memory.max", "525336576");       // 1 MB that is there, and 500 MB
+    if (own->pids) expect_file(own->memory, "pids.max", "259");
+    assert_false(mla__cgroup_killed(own));
+    put_file(own->memory, "memory.events", "oom 8\noom_kill 3\noom_group_kill 0\n");
+    assert_true(mla__cgroup_killed(own));
+    assert_true(mla__cgroup_holds(own, 4711));
+    assert_false(mla__cgroup_holds(own, 471));
+}
+
+static void close_fake(mla__cgroup *own) {
+    if (mla_fs_remove_tree(own->memory, &err) < 0) fail_msg("%s", err.text);
+    mla__cgroup_close(own);
+    assert_int_equal(own->version, 0);
+}
+
+static void groups_of_version_2(void **state) {
+    (void)state;
+    char *tree = mla_fs_join(home, "cgroup2"), *slice = mla_fs_join(tree, "app.slice");
+    char *scope = mla_fs_join(slice, "run-1.scope");
+    fake_group(tree, "memory pids");
+    fake_group(slice, "cpu memory pids\n");
+    fake_group(scope, "");                 // a process is in it, so it gives its children nothing
+    mla__cgroup own = open_fake(tree, "/app.slice/run-1.scope");
+    assert_int_equal(own.version, 2);
+    assert_int_equal(strncmp(own.memory, slice, strlen(slice)), 0);
+    assert_int_equal(strncmp(own.memory + strlen(slice), "/mlagent-", 9), 0);
+    assert_string_equal(own.memory, own.pids);
+    use_fake(&own);
+    mla__cgroup second = open_fake(tree, "/app.slice/run-1.scope");
+    assert_string_not_equal(own.memory, second.memory);
+    close_fake(&second);
+    close_fake(&own);
+    fake_group(scope, "memory\n");         // one that may have children, without processes' limits
+    own = open_fake(tree, "/app.slice/run-1.scope");
+    expect_file(scope, "cgroup.subtree_control", "+pidsry");   // one word written over another
+    close_fake(&own);
+    fake_group(slice, "cpu\n");            // nobody gives a group with memory
+    fake_group(scope, "");
+    own = open_fake(tree, "/app.slice/run-1.scope");
+    assert_int_equal(own.version, 0);
+    own = open_fake(tree, "/gone");
+    assert_int_equal(own.version, 2);      // the tree's own folder is beside it
+    close_fake(&own);
+    own = open_fake("/no/such/tree", "/");
+    assert_int_equal(own.version, 0);
+    free(tree);
+    free(slice);
+    free(scope);
+}
+
+// What a service manager calls "mlagent-..." is not ours, and nothing in it may be ended.
+static void groups_of_others_are_left_alone(void **state) {
+    (void)state;
+    static const char *const names[] = {"mlagent-serve.service", "mlagent-7", "mlagent-7-",
+                                        "mlagent-7-1.scope", "mlagent--1", "mlagent-x-1"};
+    char *tree = mla_fs_join(home, "others"), *mine = mla_fs_join(tree, "mlagent-7-1");
+    fake_group(tree, "memory pids");
+    pid_t bystander = fork();
+    if (bystander == 0) {
+        alarm(60);
+        for (;;) pause();
+    }
+    char *procs = mla_format("%d\n", (int)bystander);
+    for (size_t i = 0; i < MLA_COUNT(names); i++) {
+        char *dir = mla_fs_join(tree, names[i]);
+        fake_group(dir, "");
+        put_file(dir, "cgroup.procs", procs);
+        free(dir);
+    }
+    assert_int_equal(mkdir(mine, 0755), 0);          // left by a killed program
+    mla__cgroup own = open_fake(tree, "/gone");
+    assert_int_equal(own.version, 2);
+    assert_false(mla_fs_exists(mine));
+    assert_int_equal(waitpid(bystander, NULL, WNOHANG), 0);
+    close_fake(&own);
+    kill(bystander, SIGKILL);
+    waitpid(bystander, NULL, 0);
+    free(procs);
+    free(mine);
+    free(tree);
+}
+
+// Where one group takes the Python and the other does not, it goes on without either.
+static void half_a_group_is_none(void **state) {
+    (void)state;
+    if (!runner->cgroup.memory || runner->cgroup.version != 1) skip();
+    char *fake = mla_fs_join(home, "half");
+    fake_group(fake, "");
+    mla_runner *half = new_runner(false);
+    if (!half) fail_msg("%s", err.text);
+    mla__warm_stop(&half->warm);
+    mla__cgroup_close(&half->cgroup);
+    mla__cgroup_open(&half->cgroup);
+    free(half->cgroup.pids);
+    half->cgroup.pids = mla_strdup(fake);
+    mla_log_set_level(MLA_LOG_ERROR);                // the folder is none that goes with rmdir
+    if (mla__runner_warm_up(half, &err) < 0) fail_msg("%s", err.text);
+    mla_log_set_level(MLA_LOG_WARN);
+    assert_int_equal(half->cgroup.version, 0);
+    mla_runner *kept = runner;
+    runner = half;
+    run_script("print('fine')\n");
+    runner = kept;
+    expect_out("fine\n");
+    assert_int_equal(mla__runner_replaced(half), 0);
+    mla__runner_free(half);
+    free(fake);
 }
 
 // ---- protections -----------------------------------------------------------------------------
@@ -201,6 +368,18 @@ static void this_machine_gives_what_is_required(void **state) {
         assert_true(p->how[0] != '\0');
     }
     assert_int_equal(required, 17);
+}
+
+// Where no group may be made the watch is what is left, and `--check` says so.
+static void no_group_is_no_hindrance(void **state) {
+    (void)state;
+    for (size_t i = 0; i < runner->n_protections; i++) {
+        const mla_protection *p = &runner->protections[i];
+        bool by_group = strstr(p->name, "by the kernel");
+        assert_int_equal(p->given, !by_group);
+        if (by_group) assert_false(p->required);
+        if (by_group) assert_string_equal(p->how, "no control group may be made here");
+    }
 }
 
 // Runners made from now on get a bubblewrap that leaves out one of its arguments.
@@ -267,9 +446,12 @@ static void the_check_lists_every_protection(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         T(memory_is_bounded), T(processes_are_bounded), PLAIN(memory_is_bounded),
+        T(page_tables_count), PLAIN(page_tables_count),
         PLAIN(processes_are_bounded), T(memory_in_the_kernel_is_bounded_by_it),
         T(scripts_cannot_make_others_the_victim), T(groups_go_with_their_runner),
         T(left_groups_are_cleared_away), T(groups_are_found_where_they_are),
+        T(groups_of_version_2), T(groups_of_others_are_left_alone), T(half_a_group_is_none),
+        PLAIN(no_group_is_no_hindrance),
         T(this_machine_gives_what_is_required), T(less_is_refused_unless_told),
         T(the_check_lists_every_protection),
     };

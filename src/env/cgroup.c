@@ -107,7 +107,8 @@ static char *place_on(const char *line, const char *controller, const char *grou
     if (!wanted) return NULL;
     size_t n = strcmp(root, "/") == 0 ? 0 : strlen(root);
     // In a container the mount may begin below the group's own path, or elsewhere.
-    const char *below = strncmp(group, root, n) == 0 ? group + n : "";
+    bool inside = strncmp(group, root, n) == 0 && (group[n] == '/' || group[n] == '\0');
+    const char *below = inside ? group + n : "";
     return mla_format("%s%s", point, strcmp(below, "/") == 0 ? "" : below);
 }
 
@@ -122,18 +123,6 @@ char *mla__cgroup_place(const char *groups, const char *mounts, const char *cont
         line = end ? end + 1 : NULL;
     }
     free(group);
-    return found;
-}
-
-static char *find_place(const char *controller) {
-    mla_buf groups, mounts;
-    char *found = NULL;
-    if (mla_fs_read("/proc/self/cgroup", 1 << 16, &groups, NULL) < 0) return NULL;
-    if (mla_fs_read("/proc/self/mountinfo", 1 << 20, &mounts, NULL) == 0) {
-        found = mla__cgroup_place(mla_buf_text(&groups), mla_buf_text(&mounts), controller);
-        mla_buf_clear(&mounts);
-    }
-    mla_buf_clear(&groups);
     return found;
 }
 
@@ -160,13 +149,23 @@ static void clear_away(const char *folder) {
     mla_warn("cannot remove the control group %s: %s", folder, strerror(errno));
 }
 
+// Whether a group is one of ours: others may call theirs "mlagent-7.service".
+static bool is_our_name(const char *name) {
+    static const char digits[] = "0123456789";
+    if (strncmp(name, PREFIX, sizeof PREFIX - 1) != 0) return false;
+    name += sizeof PREFIX - 1;
+    size_t pid = strspn(name, digits), number = name[pid] ? strspn(name + pid + 1, digits) : 0;
+    return pid && name[pid] == '-' && number && !name[pid + 1 + number];
+}
+
 // A program that was killed leaves its groups; the locks on them are free then.
 static void sweep(const char *place) {
     DIR *dir = opendir(place);
     const struct dirent *entry;
     while (dir && (entry = readdir(dir))) {
-        if (strncmp(entry->d_name, PREFIX, sizeof PREFIX - 1) != 0) continue;
-        int fd = openat(dirfd(dir), entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (!is_our_name(entry->d_name)) continue;
+        int fd = openat(dirfd(dir), entry->d_name,
+                        O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (fd < 0) continue;
         if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
             char *folder = mla_fs_join(place, entry->d_name);
@@ -204,7 +203,11 @@ static bool open_v2_at(mla__cgroup *out, const char *place, bool enable) {
     char list[512], *procs = mla_fs_join(place, "cgroup.procs");
     bool ours = access(procs, W_OK) == 0;      // what moving a process takes
     free(procs);
-    if (ours && enable) write_text(place, "cgroup.subtree_control", "+memory +pids");
+    // One by one: what is written at once is taken or refused as a whole.
+    if (ours && enable) {
+        write_text(place, "cgroup.subtree_control", "+memory");
+        write_text(place, "cgroup.subtree_control", "+pids");
+    }
     if (!ours || !read_text(place, "cgroup.subtree_control", list, sizeof list) ||
         !has_word(list, "memory", " \n")) {
         return false;
@@ -217,8 +220,8 @@ static bool open_v2_at(mla__cgroup *out, const char *place, bool enable) {
     return true;
 }
 
-static bool open_v2(mla__cgroup *out) {
-    char *place = find_place("");
+static bool open_v2(mla__cgroup *out, const char *groups, const char *mounts) {
+    char *place = mla__cgroup_place(groups, mounts, "");
     if (!place) return false;
     bool done = open_v2_at(out, place, true);
     char *slash = strrchr(place, '/');
@@ -230,20 +233,32 @@ static bool open_v2(mla__cgroup *out) {
     return done;
 }
 
-static char *open_v1_of(const char *controller, int *lock) {
-    char *place = find_place(controller);
+static char *open_v1_of(const char *groups, const char *mounts, const char *controller,
+                        int *lock) {
+    char *place = mla__cgroup_place(groups, mounts, controller);
     char *group = place && access(place, W_OK) == 0 ? make_group(place, lock) : NULL;
     free(place);
     return group;
 }
 
-void mla__cgroup_open(mla__cgroup *out) {
+void mla__cgroup_open_in(mla__cgroup *out, const char *groups, const char *mounts) {
     *out = (mla__cgroup){.locks = {-1, -1}};
-    if (open_v2(out)) return;
-    out->memory = open_v1_of("memory", &out->locks[0]);
-    out->pids = open_v1_of("pids", &out->locks[1]);
+    if (open_v2(out, groups, mounts)) return;
+    out->memory = open_v1_of(groups, mounts, "memory", &out->locks[0]);
+    out->pids = open_v1_of(groups, mounts, "pids", &out->locks[1]);
     if (out->memory) write_text(out->memory, "memory.swappiness", "0");
     out->version = out->memory || out->pids ? 1 : 0;
+}
+
+void mla__cgroup_open(mla__cgroup *out) {
+    mla_buf groups, mounts;
+    *out = (mla__cgroup){.locks = {-1, -1}};
+    if (mla_fs_read("/proc/self/cgroup", 1 << 16, &groups, NULL) < 0) return;
+    if (mla_fs_read("/proc/self/mountinfo", 1 << 20, &mounts, NULL) == 0) {
+        mla__cgroup_open_in(out, mla_buf_text(&groups), mla_buf_text(&mounts));
+        mla_buf_clear(&mounts);
+    }
+    mla_buf_clear(&groups);
 }
 
 void mla__cgroup_close(mla__cgroup *cgroup) {

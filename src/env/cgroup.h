@@ -15,6 +15,8 @@ typedef struct mla__cgroup {
 
 // Never fails; clears away what killed programs left.
 void mla__cgroup_open(mla__cgroup *out);
+// The same by the texts of /proc/self/cgroup and /proc/self/mountinfo.
+void mla__cgroup_open_in(mla__cgroup *out, const char *groups, const char *mounts);
 void mla__cgroup_close(mla__cgroup *cgroup);    // ends what is in it and removes it
 bool mla__cgroup_holds(const mla__cgroup *cgroup, pid_t pid);
 // Limits for a run that is about to begin, on top of what the group holds now.

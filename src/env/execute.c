@@ -23,8 +23,6 @@
 
 #define SUBMISSION "submission.csv"
 #define TICK_MS 20             // how often memory is looked at
-#define SETUP_SECONDS 20.0     // from the request to the script
-#define END_SECONDS 20.0       // from its end to the last process gone
 #define WORKSPACE_INODES 10000
 #define FILE_MB 512
 #define OPEN_FILES 1024
@@ -132,7 +130,7 @@ static void end_run(run *r, mla_outcome outcome, const char *error_type) {
     set_error_type(r, error_type);
     r->result->seconds = mla_clock() - r->began;
     r->phase = RUN_ENDING;
-    r->deadline = mla_clock() + END_SECONDS;
+    r->deadline = mla_clock() + r->runner->patience;
     if (syscall(SYS_pidfd_send_signal, r->pidfd, SIGKILL, NULL, 0) < 0 && errno != ESRCH) {
         break_run(r, "a run cannot be ended");
     }
@@ -163,7 +161,7 @@ static void on_exit_report(run *r, const json_t *message) {
     r->reported = true;
     r->result->seconds = mla_clock() - r->began;
     r->phase = RUN_ENDING;
-    r->deadline = mla_clock() + END_SECONDS;
+    r->deadline = mla_clock() + r->runner->patience;
     if (number) {
         char name[40];
         const char *known = sigabbrev_np(number);
@@ -264,10 +262,17 @@ static void read_submission(const mla_runner *runner, mla_run_result *result) {
     result->submission_too_big = got < 0;
 }
 
+// Every writer is dead, so what is there is all there will be. That there is an end of the stream
+// is not certain: the kernel may still hold a descriptor of a script, and is not waited for.
+static void drain(run *r, int at, int *fd) {
+    for (struct pollfd p = {.fd = *fd, .events = POLLIN}; *fd >= 0 && poll(&p, 1, 0) == 1;) {
+        on_stream(r, at, fd);
+    }
+}
+
 static void finish(run *r) {
-    // Every writer is dead, so what is left in the pipes is all there will be.
-    while (r->out >= 0) on_stream(r, 0, &r->out);
-    while (r->err >= 0) on_stream(r, 1, &r->err);
+    drain(r, 0, &r->out);
+    drain(r, 1, &r->err);
     r->result->out = mla__capture_text(&r->captured[0]);
     r->result->err = mla__capture_text(&r->captured[1]);
     if (r->ended_by != MLA_OUTCOME_OK) r->result->outcome = r->ended_by;
@@ -300,7 +305,7 @@ static int start(run *r, mla_err *err) {
     if (rc == 0) {
         json_t *message = describe(r->runner, request, data);
         MLA_ASSERT(message);
-        r->deadline = mla_clock() + SETUP_SECONDS;
+        r->deadline = mla_clock() + r->runner->patience;
         if (mla__warm_send(&r->runner->warm, message, ends, 2) < 0) {
             break_run(r, "the warm Python ended");
         }

@@ -20,6 +20,7 @@
 
 #define FOLDER_PREFIX "mlagent-runner-"
 #define YOUNG_SECONDS 60       // a folder may be about to be locked by its maker
+#define PATIENCE 20.0
 
 static const char *temporary(void) {
     const char *tmp = getenv("TMPDIR");
@@ -93,11 +94,12 @@ int mla__runner_warm_up(mla_runner *runner, mla_err *err) {
     const mla__place place = {.data_root = runner->data_root, .workspace = runner->workspace,
                               .cgroup = &runner->cgroup};
     if (mla__warm_start(&runner->warm, &runner->python, &place, err) < 0) return -1;
-    if (!mla__cgroup_holds(&runner->cgroup, runner->warm.pid)) {
-        mla_debug("worker %d: its control group does not take it", runner->index);
-        mla__cgroup_close(&runner->cgroup);
-    }
-    return 0;
+    if (mla__cgroup_holds(&runner->cgroup, runner->warm.pid)) return 0;
+    // One of two groups may hold it, and goes only with all that is in it.
+    mla_debug("worker %d: its control group does not take it", runner->index);
+    mla__warm_stop(&runner->warm);
+    mla__cgroup_close(&runner->cgroup);
+    return mla__warm_start(&runner->warm, &runner->python, &place, err);
 }
 
 void mla__runner_let_go(mla_runner *runner) {
@@ -171,6 +173,7 @@ mla_runner *mla__runner_create(const mla_runner_options *options, mla_err *err) 
     runner->cgroup = (mla__cgroup){.locks = {-1, -1}};
     if (!options->no_cgroup) mla__cgroup_open(&runner->cgroup);
     runner->index = options->index;
+    runner->patience = PATIENCE;
     runner->runs_as = mla__sandbox_identity();
     runner->warm.sandbox = (mla__sandbox){.pid = -1, .control = -1, .log = -1};
     if (mla__python_find(&runner->python, options->python, err) < 0 ||

@@ -122,6 +122,8 @@ struct mla_runner {
     mla_protection protections[MLA_PROTECTIONS_MAX];
     size_t n_protections;
     int index;
+    double patience;           // seconds from a request to its script, and from a script's end to
+                               // the last process gone; then the sandbox is replaced
     mla__warm warm;
     size_t replaced;
 };

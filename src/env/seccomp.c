@@ -10,6 +10,7 @@
 #include <seccomp.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -24,12 +25,16 @@ static const char *const denied_always[] = {
     "open_by_handle_at", "fanotify_init", "lookup_dcookie", "nfsservctl", "uselib", "_sysctl",
     "move_pages", "migrate_pages", "pivot_root", "chroot", "setns", "open_tree", "move_mount",
     "fsopen", "fsconfig", "fsmount", "fspick", "mount_setattr", "sethostname", "setdomainname",
+    "open_tree_attr", "modify_ldt",
 };
 
-// Denied to scripts besides: namespaces, mounts, the network, and memory outside any process.
+// Denied to scripts besides: namespaces, mounts, the network, and memory outside any process. A
+// descriptor sent over a socket pair (sendmsg) may outlive every process, and with it the run's
+// files and streams; sets of semaphores are memory that nobody counts; contexts of io_setup are
+// few, and those of the whole machine.
 static const char *const denied_to_scripts[] = {
     "mount", "umount", "umount2", "unshare", "socket", "memfd_create", "memfd_secret", "shmget",
-    "shmat", "msgget", "seccomp",
+    "shmat", "msgget", "semget", "sendmsg", "sendmmsg", "io_setup", "seccomp",
 };
 
 // Absent rather than denied: the C library then falls back to older calls that can be filtered.
@@ -62,6 +67,19 @@ static int deny_namespaces(scmp_filter_ctx ctx) {
     return 0;
 }
 
+// Limits of other processes: process 1 of the run is of the same user. And the limit of core files
+// (warm.py).
+static int deny_limits(scmp_filter_ctx ctx) {
+    uint32_t eperm = SCMP_ACT_ERRNO(EPERM);
+    int rc = seccomp_rule_add(ctx, eperm, SCMP_SYS(prlimit64), 1, SCMP_A0(SCMP_CMP_NE, 0));
+    if (rc == 0) {
+        rc = seccomp_rule_add(ctx, eperm, SCMP_SYS(prlimit64), 2,
+                              SCMP_A1(SCMP_CMP_EQ, RLIMIT_CORE), SCMP_A2(SCMP_CMP_NE, 0));
+    }
+    if (rc < 0) return rc;
+    return seccomp_rule_add(ctx, eperm, SCMP_SYS(setrlimit), 1, SCMP_A0(SCMP_CMP_EQ, RLIMIT_CORE));
+}
+
 static int fill(scmp_filter_ctx ctx, bool strict) {
     uint32_t eperm = SCMP_ACT_ERRNO(EPERM), enosys = SCMP_ACT_ERRNO(ENOSYS);
     int rc = deny(ctx, eperm, denied_always, MLA_COUNT(denied_always));
@@ -69,6 +87,7 @@ static int fill(scmp_filter_ctx ctx, bool strict) {
     if (rc == 0 && strict) {
         rc = deny(ctx, eperm, denied_to_scripts, MLA_COUNT(denied_to_scripts));
         if (rc == 0) rc = deny_namespaces(ctx);
+        if (rc == 0) rc = deny_limits(ctx);
     }
     return rc;
 }

@@ -105,7 +105,7 @@ def set_limits(run):
     def limit(which, value):
         resource.setrlimit(which, (value, value))
 
-    limit(resource.RLIMIT_CORE, 0)
+    limit(resource.RLIMIT_CORE, 1)  # 0 would still start the host's handler of crashes, 1 does not
     limit(resource.RLIMIT_CPU, run["cpu_seconds"])
     limit(resource.RLIMIT_FSIZE, run["file_mb"] << 20)
     limit(resource.RLIMIT_NOFILE, run["files"])
@@ -291,6 +291,13 @@ def enter(uid, gid):
                        ("oom_score_adj", "1000")):  # when the kernel ends something, then a run
         with open(f"/proc/self/{name}", "w") as file:
             file.write(text)
+    # These count for the user outside too, who would have none left.
+    for name, text in (("inotify_instances", "16"), ("inotify_watches", "4096")):
+        try:
+            with open(f"/proc/sys/user/max_{name}", "w") as file:
+                file.write(text)
+        except OSError:  # read-only in some containers
+            pass
     prctl(PR_SET_DUMPABLE, 0)
 
 

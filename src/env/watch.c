@@ -11,6 +11,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "base/mem.h"
+
 #define MAX_PROCESSES 1024
 
 static ssize_t read_small(const char *path, char *out, size_t size) {
@@ -50,23 +52,34 @@ static size_t children(pid_t pid, pid_t *pids, size_t n) {
     return n;
 }
 
-static double resident_mb(pid_t pid) {
-    char path[40], text[128];
-    snprintf(path, sizeof path, "/proc/%d/statm", (int)pid);
-    if (read_small(path, text, sizeof text) <= 0) return 0;
-    char *at = strchr(text, ' ');
-    if (!at) return 0;
-    return (double)strtol(at, NULL, 10) * (double)sysconf(_SC_PAGESIZE) / (1 << 20);
+// The sum of some lines of a file of "Name:  number kB" below /proc/PID; -1 when it tells nothing.
+static double sum_lines(pid_t pid, const char *file, const char *const *names, size_t n) {
+    char path[40], text[4096];
+    snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, file);
+    if (read_small(path, text, sizeof text) <= 0) return -1;
+    double total = 0;
+    for (size_t i = 0; i < n; i++) {
+        const char *line = strstr(text, names[i]);
+        if (line) total += (double)strtol(line + strlen(names[i]), NULL, 10) / 1024;
+    }
+    return total;
 }
 
-// Each process's share of its pages: forks of one process are not counted twice for what they have
-// in common. Slow, so only asked when the plain sum is above the limit.
+// What no mapped page accounts for: a page table may be as large as a program likes though it maps
+// nothing but the page of zeros.
+static const char *const held[] = {"\nVmPTE:", "\nVmSwap:", "\nHugetlbPages:", "\nVmRSS:"};
+
+static double held_mb(pid_t pid) {
+    double mb = sum_lines(pid, "status", held, MLA_COUNT(held));
+    return mb > 0 ? mb : 0;
+}
+
+// The same with each process's share of its pages: forks of one process are not counted twice for
+// what they have in common. Slow, so only asked when the plain sum is above the limit.
 static double shared_mb(pid_t pid) {
-    char path[40], text[1024];
-    snprintf(path, sizeof path, "/proc/%d/smaps_rollup", (int)pid);
-    if (read_small(path, text, sizeof text) <= 0) return resident_mb(pid);
-    const char *line = strstr(text, "\nPss:");
-    return line ? (double)strtol(line + 5, NULL, 10) / 1024 : resident_mb(pid);
+    static const char *const shares[] = {"\nPss:"};
+    double mb = sum_lines(pid, "smaps_rollup", shares, 1);
+    return mb < 0 ? held_mb(pid) : mb + sum_lines(pid, "status", held, MLA_COUNT(held) - 1);
 }
 
 static double sum(const pid_t *pids, size_t n, double (*one)(pid_t)) {
@@ -89,13 +102,13 @@ static double files_mb(const int *folders, size_t n) {
 bool mla__watch_works(void) {
     char path[80], text[4096];
     snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
-    return read_small(path, text, sizeof text) >= 0 && resident_mb(getpid()) > 0;
+    return read_small(path, text, sizeof text) >= 0 && held_mb(getpid()) > 0;
 }
 
 double mla__watch_memory(pid_t root, const int *folders, size_t n_folders, double limit_mb) {
     pid_t pids[MAX_PROCESSES];
     size_t n = children(root, pids, 0);
     for (size_t at = 0; at < n; at++) n = children(pids[at], pids, n);
-    double files = files_mb(folders, n_folders), total = files + sum(pids, n, resident_mb);
+    double files = files_mb(folders, n_folders), total = files + sum(pids, n, held_mb);
     return total > limit_mb && n > 1 ? files + sum(pids, n, shared_mb) : total;
 }
