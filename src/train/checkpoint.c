@@ -1,4 +1,6 @@
 // Checkpoints of a trainer under way: complete, or not there at all.
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,19 +37,33 @@ int mla__checkpoint_save(const char *dir, const mla_policy *policy, const mla_ad
     return rc;
 }
 
-// A kill between the two renames of mla_fs_replace_dir leaves the old checkpoint aside, and the new
-// one, which is whole, under its ".new" name.
+// Removes what a kill left beside a checkpoint.
+static int clear_away(const char *dir, mla_err *err) {
+    static const char *const left[] = {".new", ".new.tmp", ".new.old", ".old"};
+    int rc = 0;
+    for (size_t i = 0; i < MLA_COUNT(left) && rc == 0; i++) {
+        char *path = mla_format("%s%s", dir, left[i]);
+        rc = mla_fs_remove_tree(path, err);
+        free(path);
+    }
+    return rc;
+}
+
+// A kill may leave a new checkpoint under its ".new" name, whole when trainer.json is there, which
+// is written last; between the two renames of mla_fs_replace_dir the old one is aside besides.
 static int recover(const char *dir, mla_err *err) {
-    if (mla_fs_exists(dir)) return 0;
     char *fresh = mla_format("%s.new", dir), *aside = mla_format("%s.old", dir);
     char *mark = mla_fs_join(fresh, "trainer.json");
     int rc = 0;
-    if (mla_fs_exists(mark)) rc = mla_fs_replace_dir(fresh, dir, err);
-    else if (mla_fs_exists(aside)) rc = mla_fs_replace_dir(aside, dir, err);
+    if (mla_fs_exists(mark)) {
+        rc = mla_fs_replace_dir(fresh, dir, err);
+    } else if (!mla_fs_exists(dir) && mla_fs_exists(aside) && rename(aside, dir) < 0) {
+        rc = mla_err_set(err, "%s: cannot be brought back: %s", aside, strerror(errno));
+    }
     free(mark);
     free(fresh);
     free(aside);
-    return rc;
+    return rc < 0 ? rc : clear_away(dir, err);
 }
 
 int mla__checkpoint_done(const char *dir, mla_err *err) {

@@ -21,12 +21,13 @@ MLA_MUST_USE int mla__critic_load(mla_critic *critic, const char *path, mla_err 
 
 // ---- checkpoints: a Hugging Face folder in fp32 plus the trainer's state ---------------------
 
-// Writes <dir>.tmp with the model, optimizer.bin, critic.bin (critic may be NULL) and trainer.json
-// {"done": done}, and renames it; the old one goes only when the new one is whole.
+// Writes <dir>.new with the model, optimizer.bin, critic.bin (critic may be NULL) and at last
+// trainer.json {"done": done}, and renames it; the old one goes only when the new one is whole.
 MLA_MUST_USE int mla__checkpoint_save(const char *dir, const mla_policy *policy,
                                       const mla_adamw *opt, const mla_critic *critic, int done,
                                       mla_err *err);
-// How many steps or iterations a checkpoint has behind it; 0 when there is none; -1 on error.
+// How many steps or iterations a checkpoint has behind it; 0 when there is none; -1 on error. Puts
+// right first what a kill in mla__checkpoint_save left; call it before all else.
 int mla__checkpoint_done(const char *dir, mla_err *err);
 MLA_MUST_USE int mla__checkpoint_load(const char *dir, mla_adamw *opt, mla_critic *critic,
                                       mla_err *err);

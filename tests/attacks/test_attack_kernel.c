@@ -1,6 +1,6 @@
 // Scripts that go round the limits through the kernel: memory that no process maps, descriptors
-// that outlive their holders, limits and signals turned on process 1 of the run, what one user has of
-// inotify, aio and core files, submissions that are no files. (T2, T5, T7 to T10, T17.)
+// that outlive their holders, limits and signals turned on process 1 of the run, what one user has
+// of inotify, aio and core files, submissions that are no files. (T2, T5, T7 to T10, T17.)
 #include <sched.h>
 
 #include "attack_fixture.h"
