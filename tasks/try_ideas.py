@@ -122,7 +122,11 @@ class Bench:
             lines = (place / "log.txt").read_text().strip().splitlines() or [""]
             if code != 0:
                 return None, seconds, lines[-1]
-            return self.score(answers, pd.read_csv(place / "submission.csv")), seconds, lines[-1]
+            try:
+                scores = self.score(answers, pd.read_csv(place / "submission.csv"))
+            except (OSError, ValueError, KeyError, AssertionError) as error:
+                return None, seconds, f"submission: {error}"
+            return scores, seconds, lines[-1]
 
     def child(self, place):
         code = 1
