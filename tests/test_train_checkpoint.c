@@ -1,6 +1,6 @@
-// A trainer that is killed while it writes a checkpoint, at every one of its system calls: what is
-// there afterwards is the old checkpoint or the new one, whole to the byte, and can be gone on from;
-// and nothing else is left beside it.
+// A trainer that is killed while it writes a checkpoint, at one system call after another: what is
+// there afterwards is the old checkpoint or the new one, whole to the byte, and can be gone on
+// from; and nothing else is left beside it.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

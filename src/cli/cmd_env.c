@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cli/cli.h"
+#include "cli/terminal.h"
 #include "env/action.h"
 #include "env/protections.h"
 
@@ -91,6 +92,13 @@ static bool read_action(const walk *w, char *line, mla_action *out) {
     return true;
 }
 
+// What a script printed, or its text: raw only where no terminal reads it.
+static void print_text(const char *text) {
+    char *shown = isatty(STDOUT_FILENO) ? mla_terminal_text(text) : mla_strdup(text);
+    fputs(shown, stdout);
+    free(shown);
+}
+
 static void print_step(const walk *w, const mla_step *step) {
     if (w->json) {
         json_t *object = mla_step_to_json(step);
@@ -102,8 +110,8 @@ static void print_step(const walk *w, const mla_step *step) {
     }
     bool colour = mla_colour_wanted(stdout);
     double reward = step->reward.reward;
-    printf("%s\n", step->feedback ? step->feedback : "");
-    printf("%soutcome: %s   score: %.6g   reward: %.4f   %.2f s%s%s\n",
+    print_text(step->feedback ? step->feedback : "");
+    printf("\n%soutcome: %s   score: %.6g   reward: %.4f   %.2f s%s%s\n",
            !colour ? "" : reward > 0.5 ? "\033[32m" : reward < 0.5 ? "\033[31m" : "\033[33m",
            mla_outcome_name(step->outcome), step->reward.score_after, reward,
            step->cost.run_seconds, step->cost.cached ? " (cached)" : "", colour ? "\033[0m" : "");
@@ -125,7 +133,7 @@ static int take_step(walk *w, char *text, mla_err *err) {
 static int print_script(walk *w, mla_err *err) {
     char *script = mla_env_script(mla_agent_env(w->agent), w->task, &w->state, err);
     if (!script) return -1;
-    fputs(script, stdout);
+    print_text(script);
     free(script);
     return 0;
 }
