@@ -440,6 +440,8 @@ static void bad_answers_of_other_forms(void **state) {
         {&two_flags, "id,a,b,half\n1,0,2,public\n", "line 2: b is '2': it must be 0 or 1"},
         {&two_flags, "id,a,b,half\n1,0,1,public\n2,1,1,public\n3,0,1,private\n4,1,0,private\n",
          "only one value of b in the public half: mean_column_auc is not defined"},
+        {&two_flags, "id,a,b,half\n1,0,1,public\n2,1,0,public\n3,0,1,private\n4,0,0,private\n",
+         "only one value of a in the private half: mean_column_auc is not defined"},
         {&three_classes, "id,y,half\n1,high,public\n",
          "line 2: the answer is none of the classes of task.yaml: 'high'"},
         {&two_splits, "id,y,half\n1,1,public\n", "must have one column 'split': task.yaml says 2"},

@@ -210,8 +210,7 @@ static double pearson_correlation(const double *truth, const double *guess, size
     if (g.constant) return 0;
     long double covariance = 0;
     for (size_t i = 0; i < n; i++) covariance += (truth[i] - t.mean) * (guess[i] - g.mean);
-    long double r = covariance / sqrtl(t.deviation) / sqrtl(g.deviation);
-    return (double)fminl(fmaxl(r, -1), 1);
+    return (double)(covariance / sqrtl(t.deviation) / sqrtl(g.deviation));
 }
 
 double mla_metric_compute(mla_metric metric, const double *truth, const double *guess, size_t n,
