@@ -4,6 +4,7 @@
 #include "runner_fixture.h"
 
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "env/sandbox.h"
@@ -111,6 +112,28 @@ static void memory_in_the_kernel_is_bounded_by_it(void **state) {
     assert_int_equal(warm, runner->warm.pid);
     run_script("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n");
     expect(MLA_OUTCOME_KILLED, "SIGKILL");
+}
+
+// What mlagent itself may is the most that its scripts may, and hinders none of them.
+static void lower_limits_of_the_host_stay(void **state) {
+    (void)state;
+    pid_t pid = fork();
+    if (pid == 0) {
+        const struct rlimit locked = {4096, 4096}, files = {600, 600};
+        if (setrlimit(RLIMIT_MEMLOCK, &locked) < 0 || setrlimit(RLIMIT_NOFILE, &files) < 0) {
+            _exit(2);
+        }
+        runner = new_runner(true);
+        if (!runner) _exit(3);
+        run_script("import resource as r\n"
+                   "print([r.getrlimit(k)[1] for k in (r.RLIMIT_MEMLOCK, r.RLIMIT_NOFILE)])\n");
+        int rc = strcmp(result.out, "[4096, 600]\n");
+        mla__runner_free(runner);
+        _exit(rc != 0);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
 }
 
 static void scripts_cannot_make_others_the_victim(void **state) {
@@ -448,6 +471,7 @@ int main(void) {
         T(memory_is_bounded), T(processes_are_bounded), PLAIN(memory_is_bounded),
         T(page_tables_count), PLAIN(page_tables_count),
         PLAIN(processes_are_bounded), T(memory_in_the_kernel_is_bounded_by_it),
+        T(lower_limits_of_the_host_stay),
         T(scripts_cannot_make_others_the_victim), T(groups_go_with_their_runner),
         T(left_groups_are_cleared_away), T(groups_are_found_where_they_are),
         T(groups_of_version_2), T(groups_of_others_are_left_alone), T(half_a_group_is_none),

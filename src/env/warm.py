@@ -103,6 +103,8 @@ def send(control, fds=(), **message):
 
 def set_limits(run):
     def limit(which, value):
+        most = resource.getrlimit(which)[1]  # the host's may be lower
+        value = value if most == resource.RLIM_INFINITY else min(value, most)
         resource.setrlimit(which, (value, value))
 
     limit(resource.RLIMIT_CORE, 1)  # 0 would still start the host's handler of crashes, 1 does not
@@ -110,7 +112,10 @@ def set_limits(run):
     limit(resource.RLIMIT_FSIZE, run["file_mb"] << 20)
     limit(resource.RLIMIT_NOFILE, run["files"])
     limit(resource.RLIMIT_NPROC, run["processes"])
+    # What follows counts for the user outside too, who would have none left.
     limit(resource.RLIMIT_MSGQUEUE, 0)
+    limit(resource.RLIMIT_SIGPENDING, 1024)
+    limit(resource.RLIMIT_MEMLOCK, 1 << 20)
 
 
 def open_streams():
@@ -291,7 +296,7 @@ def enter(uid, gid):
                        ("oom_score_adj", "1000")):  # when the kernel ends something, then a run
         with open(f"/proc/self/{name}", "w") as file:
             file.write(text)
-    # These count for the user outside too, who would have none left.
+    # As with some of set_limits.
     for name, text in (("inotify_instances", "16"), ("inotify_watches", "4096")):
         try:
             with open(f"/proc/sys/user/max_{name}", "w") as file:

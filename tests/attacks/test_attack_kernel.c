@@ -55,7 +55,7 @@ static void core_files(void **state) {
     attack_ends("import os\nos.abort()\n", MLA_OUTCOME_KILLED, 0, "SIGABRT");
 }
 
-// Of these a user has few, on the host too.
+// Of these a user has few, in here and on the host together.
 static void what_others_need(void **state) {
     (void)state;
     attack_wins_nothing(
@@ -68,11 +68,19 @@ static void what_others_need(void **state) {
         "finally:\n"
         "    for fd in held: os.close(fd)\n"
         "if not 1 < len(held) <= 16: won.append(len(held))\n"
+        "import signal\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, {40})\n"
+        "sent = 0\n"
+        "while sent < 5000 and libc.sigqueue(os.getpid(), 40, None) == 0: sent += 1\n"
+        "if not 0 < sent <= 1024: won.append(sent)\n"
+        "def lock():\n"
+        "    if libc.mlock(b'x' * (4 << 20), 4 << 20): raise OSError\n"
+        "attempt('mlock', lock)\n"
         "context = ctypes.c_ulong(0)\n"
         "call('io_setup', 206, 60000, ctypes.byref(context))\n"
         "call('fanotify', 300, 0, 0)\n"
         "call('mq_open', 240, b'x', 0o102, 0o600, 0)\n"
-        "call('modify_ldt', 154, 0, 0, 0)\n", 4);
+        "call('modify_ldt', 154, 0, 0, 0)\n", 5);
 }
 
 static void memory_that_nothing_maps(void **state) {
