@@ -14,14 +14,14 @@ n = len(rows)
 
 
 def pieces(text, low, high):
-    return TfidfVectorizer(analyzer="char_wb", ngram_range=(low, high), min_df=2,
+    return TfidfVectorizer(analyzer="char_wb", ngram_range=(low, high), min_df=3,
                            sublinear_tf=True).fit_transform(text)
 
 
 words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True).fit_transform(both["sense"])
 plain = TfidfVectorizer(min_df=2, sublinear_tf=True).fit_transform(both["sense"])
 speech = pd.get_dummies(both["pos"], dtype=float).to_numpy()
-wide = hstack([pieces(both["word"], 2, 4), words, plain, pieces(both["sense"], 3, 4),
+wide = hstack([pieces(both["word"], 2, 4), words, plain,
                pieces(both["word"] + " " + both["sense"], 2, 4), speech]).tocsr()
 
 linear = Ridge(alpha=4.0).fit(wide[:n], rows[TARGETS]).predict(wide[n:])
