@@ -46,7 +46,7 @@ static pid_t while_it_runs(void (*what)(run_pids)) {
     pid_t pid = fork();
     if (pid) return pid;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    alarm(60);
+    alarm(600);
     what(await_script());
     _exit(0);
 }
