@@ -51,8 +51,9 @@ $(BUILD)/bench/%: bench/%.c $(LIB) Makefile
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -MMD -MP $< $(LIB) $(LDLIBS) -o $@
 
-# The warm Python is taken in as it is by .incbin, which the compiler's dependency list leaves out.
+# Python texts are taken in as they are by .incbin, which the compiler's dependency list leaves out.
 $(BUILD)/env/warm.o: src/env/warm.py
+$(BUILD)/task/new_files.o: src/task/new_prepare.py
 
 tests: $(TESTBIN) $(if $(filter cli,$(ROOMS)),$(BUILD)/mlagent)
 

@@ -83,7 +83,8 @@ typedef struct mla_episode {
     char *trajectory;              // its name, owned
     uint64_t seed;
     int max_steps;
-    mla_steps steps;               // the result, owned
+    const mla_state *from;         // borrowed: where it starts; NULL: at the task's start
+    mla_steps steps;               // the result, owned; one that has steps already goes on from them
     bool done;
     size_t slot;                   // its place among the episodes; what actors index memory by
 } mla_episode;

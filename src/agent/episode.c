@@ -102,6 +102,9 @@ static int start(rounds *r, size_t at, mla_episode *episode, size_t slot, mla_er
     live *l = &r->lives[at];
     *l = (live){.episode = episode};
     episode->slot = slot;
+    if (episode->steps.len) l->state = episode->steps.items[episode->steps.len - 1].state_after;
+    else if (episode->from) l->state = *episode->from;
+    if (l->state.commit[0]) return 0;
     return mla_env_begin(mla_agent_env(r->agent), episode->task, &l->state, err);
 }
 

@@ -24,6 +24,7 @@ int mla_cmd_generate(int argc, char **argv);
 int mla_cmd_serve(int argc, char **argv);
 int mla_cmd_chat(int argc, char **argv);
 int mla_cmd_tasks(int argc, char **argv);
+int mla_cmd_solve(int argc, char **argv);
 int mla_cmd_model(int argc, char **argv);
 int mla_cmd_cache(int argc, char **argv);
 int mla_cmd_completion(int argc, char **argv);
@@ -40,6 +41,12 @@ typedef struct mla_options {               // what any command may be given; NUL
     mla_compute compute;                   // by default the best for training
     uint64_t seed;
     bool json, quiet, check, force, jsonl, allow_weaker_sandbox;
+    const char *target, *metric, *id, *name, *script;    // of a new task
+    const char *model, *output, *actions, *editor, *editor_url, *editor_model;
+    double best;                           // NaN: not given
+    double seconds, hours, minutes;
+    int memory_mb, steps, trajectories, at_once;
+    bool from_best;
     char **rest;                           // operands
     int n_rest;
 } mla_options;
@@ -50,11 +57,18 @@ int mla_options_parse(mla_options *out, int argc, char **argv);
 // The folders: given, or the defaults. Callers free.
 char *mla_options_home(const mla_options *options);
 char *mla_options_tasks(const mla_options *options);
+char *mla_options_own_tasks(const mla_options *options);   // of those that the user has made
+// The folder of a task: a path that holds a task.yaml, or a name in either of the two. NULL when it
+// is nowhere.
+char *mla_options_task(const mla_options *options, const char *name, mla_err *err);
 // The file or folder of a model: a path as it is, a bare name among the fetched models.
 char *mla_options_model(const mla_options *options, const char *name);
 
 // Prints "mlagent: <message>" on standard error; returns MLA_EXIT_ERROR.
 int mla_fail(const mla_err *err);
+
+// `mlagent tasks new` (cli/new_task.c).
+MLA_MUST_USE int mla_task_make(const mla_options *options, mla_err *err);
 
 // ---- the stages on a run folder (cli/stages.c) -----------------------------------------------
 

@@ -1,6 +1,8 @@
 // `mlagent env TASK`: a person takes the walk of one step by hand, action by action; and
 // `mlagent env --check`: which protections scripts are held by on this machine.
+#include <errno.h>
 #include <math.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -9,87 +11,148 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cli/cli.h"
+#include "cli/session.h"
 #include "cli/terminal.h"
 #include "env/action.h"
 #include "env/protections.h"
 
 #define REPLY_MAX 65536
+#define LOOK_SECONDS 0.2      // between two looks at Ctrl-C while a script runs
 
 typedef struct {
-    mla_agent *agent;
+    mla_session *session;
     const mla_task *task;
     mla_state state;
     mla_steps history;
     bool json, terminal;
 } walk;
 
-static void print_hints(const walk *w) {
-    printf("Task %s: %s, %s is better; starter %.6g, reference %.6g (public half)\n",
-           w->task->name, mla_metric_name(w->task->metric),
-           w->task->direction > 0 ? "higher" : "lower", w->task->init.public_half,
-           w->task->best.public_half);
-    puts("Short commands: list [DIR], describe FILE [WORDS], show FROM TO, copy FILE NAME, "
-         "ask INSTRUCTION, run, undo, done, script. `edit` reads SEARCH/REPLACE blocks, `reply` a "
-         "whole ReAct reply; both end with a line \".\".");
+// ---- what can be typed -----------------------------------------------------------------------
+
+// X(word, kind of action, what follows, what it does). The words that are no action are below.
+#define COMMANDS(X)                                                                          \
+    X("list", LIST_FILES, "[DIR]", "the files of the workspace, or of data")                 \
+    X("describe", UNDERSTAND_FILE, "FILE [WORDS]", "a CSV's columns, a script's outline")    \
+    X("show", INSPECT_LINES, "FROM TO", "lines of the script, numbered")                     \
+    X("edit", EDIT_SCRIPT, "", "SEARCH/REPLACE blocks, ended by a line \".\"; then it runs") \
+    X("ask", EDIT_SCRIPT_AI, "INSTRUCTION", "have the editor change the script (--editor)")  \
+    X("run", EXECUTE_SCRIPT, "", "run and score the script")                                 \
+    X("undo", UNDO_EDIT, "", "take back the last edit")                                      \
+    X("copy", COPY_FILE, "FILE NAME", "copy a file")                                         \
+    X("done", FINAL_ANSWER, "[WORDS]", "the final answer: the end")
+
+static const struct {
+    const char *word;
+    mla_action_kind kind;
+    const char *rest, *help;
+} commands[] = {
+#define X(word, kind, rest, help) {word, MLA_ACTION_##kind, rest, help},
+    COMMANDS(X)
+#undef X
+};
+
+static void print_command(const char *word, const char *rest, const char *help) {
+    char *both = mla_format("%s %s", word, rest);
+    printf("  %-22s %s\n", both, help);
+    free(both);
 }
 
-static char *read_block(void) {
+static void print_help(const walk *w) {
+    for (size_t i = 0; i < MLA_COUNT(commands); i++) {
+        if (!mla_action_set_has(w->session->actions, commands[i].kind)) continue;
+        print_command(commands[i].word, commands[i].rest, commands[i].help);
+    }
+    print_command("script", "", "the whole script as it is now");
+    print_command("diff", "", "what changed since the start");
+    print_command("reply", "", "a whole reply as an agent writes it, ended by a line \".\"");
+    print_command("help", "", "this; Ctrl-D or Ctrl-C leaves");
+    puts("An edit:\n  <<<<<<< SEARCH\n  lines of the script as they are\n  =======\n"
+         "  lines to put there\n  >>>>>>> REPLACE\n  .");
+}
+
+static void print_task(const walk *w) {
+    printf("Task %s: %s, %s is better; starter %.6g, reference %.6g (public half)\n%s\n"
+           "Type help for what can be done.\n", w->task->name, mla_metric_name(w->task->metric),
+           w->task->direction > 0 ? "higher" : "lower", w->task->init.public_half,
+           w->task->best.public_half, w->task->description);
+}
+
+// ---- reading ---------------------------------------------------------------------------------
+
+// A line as getline reads it; false at the end of the input or at Ctrl-C, for which a terminal's
+// read, begun again after a signal, would wait.
+static bool read_line(const walk *w, const char *prompt, char **line, size_t *cap) {
+    struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+    if (w->terminal) fputs(prompt, stdout);
+    fflush(stdout);
+    while (w->terminal && poll(&input, 1, -1) < 0) {
+        if (errno != EINTR || mla_stop_wanted()) return false;
+    }
+    return !mla_stop_wanted() && getline(line, cap, stdin) > 0;
+}
+
+static char *read_block(const walk *w) {
     mla_buf text;
     mla_buf_init(&text, REPLY_MAX);
     char *line = NULL;
     size_t cap = 0;
-    while (getline(&line, &cap, stdin) > 0 && strcmp(line, ".\n") != 0) mla_buf_puts(&text, line);
+    while (read_line(w, "| ", &line, &cap) && strcmp(line, ".\n") != 0 && strcmp(line, ".") != 0) {
+        mla_buf_puts(&text, line);
+    }
     free(line);
     return mla_buf_take(&text);
 }
 
-static mla_action make(mla_action_kind kind, const char *first) {
-    mla_action action = {.kind = kind, .inputs = {mla_strdup(first)}};
-    action.thought = mla_strdup("a person's action");
-    return action;
-}
-
-// Two words: the first to the blank, the second to the end.
-static mla_action make_two(mla_action_kind kind, const char *rest) {
-    size_t n = strcspn(rest, " ");
-    char *first = mla_strndup(rest, n);
-    mla_action action = make(kind, first);
-    action.inputs[1] = mla_strdup(rest[n] ? rest + n + 1 : "");
-    free(first);
-    return action;
-}
-
-// A short command as an action; false when it is none.
-static bool read_action(const walk *w, char *line, mla_action *out) {
-    char *rest = line + strcspn(line, " ");
-    if (*rest) *rest++ = '\0';
-    if (strcmp(line, "list") == 0) {
-        *out = make(MLA_ACTION_LIST_FILES, *rest ? rest : ".");
-    } else if (strcmp(line, "show") == 0) {
-        *out = make(MLA_ACTION_INSPECT_LINES, w->task->script);
-        char *end = rest + strcspn(rest, " ");
-        out->inputs[1] = mla_strndup(rest, (size_t)(end - rest));
-        out->inputs[2] = mla_strdup(*end ? end + 1 : "");
-    } else if (strcmp(line, "describe") == 0) {
-        *out = make_two(MLA_ACTION_UNDERSTAND_FILE, rest);
-    } else if (strcmp(line, "copy") == 0) {
-        *out = make_two(MLA_ACTION_COPY_FILE, rest);
-    } else if (strcmp(line, "ask") == 0) {
-        *out = make(MLA_ACTION_EDIT_SCRIPT_AI, w->task->script);
-        out->inputs[1] = mla_strdup(rest);
-    } else if (strcmp(line, "run") == 0) {
-        *out = make(MLA_ACTION_EXECUTE_SCRIPT, w->task->script);
-    } else if (strcmp(line, "undo") == 0) {
-        *out = make(MLA_ACTION_UNDO_EDIT, w->task->script);
-    } else if (strcmp(line, "done") == 0) {
-        *out = make(MLA_ACTION_FINAL_ANSWER, *rest ? rest : "done");
-    } else if (strcmp(line, "edit") == 0) {
-        *out = make(MLA_ACTION_EDIT_SCRIPT, w->task->script);
-        out->blocks = read_block();
-    } else {
-        return false;
+static void fill(mla_action *action, const walk *w, char *rest) {
+    const char *script = w->task->script;
+    size_t first = strcspn(rest, " ");
+    const char *second = rest[first] ? rest + first + 1 : "";
+    switch (action->kind) {
+    case MLA_ACTION_LIST_FILES: action->inputs[0] = mla_strdup(*rest ? rest : "."); break;
+    case MLA_ACTION_FINAL_ANSWER: action->inputs[0] = mla_strdup(*rest ? rest : "done"); break;
+    case MLA_ACTION_UNDERSTAND_FILE:
+    case MLA_ACTION_COPY_FILE:
+        action->inputs[0] = mla_strndup(rest, first);
+        action->inputs[1] = mla_strdup(second);
+        break;
+    case MLA_ACTION_INSPECT_LINES:
+        action->inputs[1] = mla_strndup(rest, first);
+        action->inputs[2] = mla_strdup(second);
+        action->inputs[0] = mla_strdup(script);
+        break;
+    case MLA_ACTION_EDIT_SCRIPT_AI:
+        action->inputs[1] = mla_strdup(rest);
+        action->inputs[0] = mla_strdup(script);
+        break;
+    case MLA_ACTION_EDIT_SCRIPT:
+        action->blocks = read_block(w);
+        action->inputs[0] = mla_strdup(script);
+        break;
+    default: action->inputs[0] = mla_strdup(script);
     }
-    return true;
+}
+
+// A short command as the reply that an agent would write; NULL when it is none. Caller frees.
+static char *read_action(const walk *w, const char *word, char *rest) {
+    for (size_t i = 0; i < MLA_COUNT(commands); i++) {
+        if (strcmp(word, commands[i].word) != 0) continue;
+        mla_action action = {.kind = commands[i].kind, .thought = mla_strdup("a person's action")};
+        fill(&action, w, rest);
+        char *text = mla_action_format(&action);
+        mla_action_clear(&action);
+        return text;
+    }
+    return NULL;
+}
+
+// ---- showing ---------------------------------------------------------------------------------
+
+static void print_record(const mla_step *step) {
+    json_t *object = mla_step_to_json(step);
+    char *line = mla_json_line(object);
+    puts(line);
+    free(line);
+    json_decref(object);
 }
 
 // What a script printed, or its text: raw only where no terminal reads it.
@@ -99,109 +162,99 @@ static void print_text(const char *text) {
     free(shown);
 }
 
-static void print_step(const walk *w, const mla_step *step) {
-    if (w->json) {
-        json_t *object = mla_step_to_json(step);
-        char *line = mla_json_line(object);
-        puts(line);
-        free(line);
-        json_decref(object);
-        return;
-    }
-    bool colour = mla_colour_wanted(stdout);
-    double reward = step->reward.reward;
+static void print_step(const mla_step *step) {
+    const mla_reward_parts *r = &step->reward;
+    const char *colour = !mla_colour_wanted(stdout) ? "" : r->reward > 0.5 ? "\033[32m" :
+                         r->reward < 0.5 ? "\033[31m" : "\033[33m";
     print_text(step->feedback ? step->feedback : "");
-    printf("\n%soutcome: %s   score: %.6g   reward: %.4f   %.2f s%s%s\n",
-           !colour ? "" : reward > 0.5 ? "\033[32m" : reward < 0.5 ? "\033[31m" : "\033[33m",
-           mla_outcome_name(step->outcome), step->reward.score_after, reward,
-           step->cost.run_seconds, step->cost.cached ? " (cached)" : "", colour ? "\033[0m" : "");
-}
-
-static int take_step(walk *w, char *text, mla_err *err) {
-    mla_reply reply = {.text = text};
-    const mla_view view = {.task = w->task, .state = w->state, .history = w->history.items,
-                           .n_history = w->history.len, .steps_left = 1};
-    size_t tag;
-    mla_step step;
-    if (mla_agent_submit(w->agent, &view, "person", "by-hand", &reply, 0, err) < 0) return -1;
-    if (mla_agent_collect(w->agent, 3600, &tag, &step, err) != 1) return -1;
-    print_step(w, &step);
-    w->state = step.state_after;
-    return mla_steps_push_take(&w->history, &step)->final ? 1 : 0;
+    printf("\n%soutcome: %s", colour, mla_outcome_name(step->outcome));
+    if (isfinite(r->score_after)) printf("   score: %.6g", r->score_after);
+    if (isfinite(step->state_after.best)) printf("   best: %.6g", step->state_after.best);
+    if (isfinite(r->reward)) printf("   reward: %.4f", r->reward);
+    if (step->cost.run_seconds > 0) {
+        printf("   %.2f s%s", step->cost.run_seconds, step->cost.cached ? " (cached)" : "");
+    }
+    puts(*colour ? "\033[0m" : "");
 }
 
 static int print_script(walk *w, mla_err *err) {
-    char *script = mla_env_script(mla_agent_env(w->agent), w->task, &w->state, err);
+    char *script = mla_env_script(w->session->env, w->task, &w->state, err);
     if (!script) return -1;
     print_text(script);
     free(script);
     return 0;
 }
 
+static int print_diff(walk *w, mla_err *err) {
+    mla_state start;
+    if (mla_env_begin(w->session->env, w->task, &start, err) < 0) return -1;
+    char *diff = mla_env_diff(w->session->env, &start, &w->state, err);
+    if (!diff) return -1;
+    print_text(*diff ? diff : "nothing changed\n");
+    free(diff);
+    return 0;
+}
+
+// ---- the walk --------------------------------------------------------------------------------
+
+// 1: the end, or Ctrl-C while a script ran; 0, -1.
+static int take_step(walk *w, char *take, mla_err *err) {
+    mla_reply reply = {.text = take};
+    const mla_view view = {.task = w->task, .state = w->state, .history = w->history.items,
+                           .n_history = w->history.len, .steps_left = 1};
+    mla_agent *agent = w->session->agent;
+    size_t tag;
+    mla_step step;
+    int rc = mla_agent_submit(agent, &view, "person", "by-hand", &reply, 0, err);
+    if (rc < 0) return rc;
+    while ((rc = mla_agent_collect(agent, LOOK_SECONDS, &tag, &step, err)) == 0) {
+        if (mla_stop_wanted()) return 1;
+    }
+    if (rc < 0) return rc;
+    if (w->json) print_record(&step);
+    else print_step(&step);
+    w->state = step.state_after;
+    return mla_steps_push_take(&w->history, &step)->final ? 1 : 0;
+}
+
 // One line of the person's. 1: the end, 0: go on, -1.
 static int obey(walk *w, char *line, mla_err *err) {
-    mla_action action;
-    line[strcspn(line, "\n")] = '\0';
+    line += strspn(line, " \t");
+    line[strcspn(line, "\r\n")] = '\0';
+    for (size_t n = strlen(line); n && line[n - 1] == ' '; n--) line[n - 1] = '\0';
     if (!*line) return 0;
+    char *rest = line + strcspn(line, " ");
+    if (*rest) *rest++ = '\0';
+    rest += strspn(rest, " ");
+    if (strcmp(line, "help") == 0) return print_help(w), 0;
     if (strcmp(line, "script") == 0) return print_script(w, err);
-    if (strcmp(line, "reply") == 0) return take_step(w, read_block(), err);
-    if (!read_action(w, line, &action)) {
-        print_hints(w);
-        return 0;
-    }
-    char *text = mla_action_format(&action);
-    mla_action_clear(&action);
-    return take_step(w, text, err);
+    if (strcmp(line, "diff") == 0) return print_diff(w, err);
+    if (strcmp(line, "reply") == 0) return take_step(w, read_block(w), err);
+    char *text = read_action(w, line, rest);
+    if (text) return take_step(w, text, err);
+    printf("\"%s\" is no command; try help\n", line);
+    return 0;
 }
 
 static int converse(walk *w, mla_err *err) {
     char *line = NULL;
     size_t cap = 0;
-    int rc = mla_env_begin(mla_agent_env(w->agent), w->task, &w->state, err);
-    if (rc == 0 && !w->json) print_hints(w);
-    while (rc == 0 && !mla_stop_wanted()) {
-        if (w->terminal) fputs("> ", stdout);
-        fflush(stdout);
-        if (getline(&line, &cap, stdin) <= 0) break;
-        rc = obey(w, line, err);
-    }
+    int rc = mla_env_begin(w->session->env, w->task, &w->state, err);
+    if (rc == 0 && !w->json) print_task(w);
+    while (rc == 0 && read_line(w, "> ", &line, &cap)) rc = obey(w, line, err);
+    if (rc == 0 && w->terminal) puts("");
     free(line);
     mla_steps_clear(&w->history);
     return rc < 0 ? -1 : 0;
 }
 
-// The environment in the run folder given, or in a temporary one.
-static mla_env *open_env(const mla_options *o, const char *home, const char *dir, mla_err *err) {
-    char *states = mla_fs_join(dir, "states.git"), *cache = mla_fs_join(dir, "exec.sqlite");
-    mla_env_options options = mla_env_options_default();
-    options.workers = 1;
-    options.actions = MLA_ACTIONS_ALL;
-    options.home = home;
-    options.python = o->python;
-    options.states_path = states;
-    options.cache_path = cache;
-    options.allow_weaker_sandbox = o->allow_weaker_sandbox;
-    mla_env *env = mla_fs_mkdirs(dir, err) < 0 ? NULL : mla_env_create(&options, err);
-    free(states);
-    free(cache);
-    return env;
-}
-
-static int walk_task(const mla_options *o, mla_env *env, const char *home, mla_err *err) {
-    char *root = mla_options_tasks(o);
-    char *dir = mla_fs_join(root, o->rest[0]);
-    mla_task *task = mla_task_load(dir, home, true, err);
-    const mla_reward_options reward = mla_reward_options_default();
-    int rc = -1;
-    if (task) {
-        mla_agent *agent = mla_agent_create(env, &reward);
-        walk w = {.agent = agent, .task = task, .json = o->json, .terminal = isatty(STDIN_FILENO)};
-        rc = converse(&w, err);
-        mla_agent_free(agent);
-    }
-    mla_task_free(task);
-    free(dir);
-    free(root);
+static int walk_task(const mla_options *o, const char *dir, mla_err *err) {
+    mla_session session;
+    if (mla_session_open(&session, o, dir, MLA_ACTIONS_ALL, 1, false, err) < 0) return -1;
+    walk w = {.session = &session, .task = session.task, .json = o->json,
+              .terminal = isatty(STDIN_FILENO)};
+    int rc = converse(&w, err);
+    mla_session_close(&session);
     return rc;
 }
 
@@ -250,6 +303,17 @@ static int check(const mla_options *o, const char *home) {
     return rc < 0 || missing ? MLA_EXIT_ERROR : MLA_EXIT_OK;
 }
 
+// In the folder given, or in one that is removed in the end.
+static int walk_somewhere(const mla_options *o, mla_err *err) {
+    char tmp[] = "/tmp/mlagent-env-XXXXXX";
+    if (o->run) return walk_task(o, o->run, err);
+    if (!mkdtemp(tmp)) return mla_err_set(err, "/tmp: cannot make a folder there");
+    int rc = walk_task(o, tmp, err);
+    mla_err ignored;
+    if (mla_fs_remove_tree(tmp, &ignored) < 0) mla_warn("%s", ignored.text);
+    return rc;
+}
+
 int mla_cmd_env(int argc, char **argv) {
     mla_options o;
     int usage = mla_options_parse(&o, argc, argv);
@@ -259,22 +323,12 @@ int mla_cmd_env(int argc, char **argv) {
         return MLA_EXIT_USAGE;
     }
     mla_err err = {0};
-    char *home = mla_options_home(&o);
     if (o.check) {
+        char *home = mla_options_home(&o);
         int status = check(&o, home);
         free(home);
         return status;
     }
-    char tmp[] = "/tmp/mlagent-env-XXXXXX";
-    if (!o.run && !mkdtemp(tmp)) {
-        free(home);
-        return mla_fail(&(mla_err){"/tmp: cannot make a folder there"});
-    }
-    mla_env *env = open_env(&o, home, o.run ? o.run : tmp, &err);
-    int rc = env ? walk_task(&o, env, home, &err) : -1;
-    mla_env_free(env);
-    free(home);
-    mla_err ignored;
-    if (!o.run && mla_fs_remove_tree(tmp, &ignored) < 0) mla_warn("%s", ignored.text);
-    return rc < 0 ? mla_fail(&err) : MLA_EXIT_OK;
+    if (walk_somewhere(&o, &err) < 0) return mla_fail(&err);
+    return mla_stop_wanted() ? MLA_EXIT_STOPPED : MLA_EXIT_OK;
 }

@@ -1,4 +1,4 @@
-// `mlagent tasks list|show|prepare`.
+// `mlagent tasks list|show|prepare|new`.
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,32 +27,42 @@ static void print_row(const mla_task *t) {
            t->limits.seconds, t->data_version ? "yes" : "no");
 }
 
-static int list(const char *root, const char *home, bool json, mla_err *err) {
+static int list_root(const char *root, const char *home, json_t *all, mla_err *err) {
     char **names;
     size_t n;
+    if (!mla_fs_is_dir(root)) return 0;
     if (mla_task_list(root, &names, &n, err) < 0) return -1;
-    json_t *all = json_array();
     int rc = 0;
-    if (!json) {
-        printf("%-18s %-9s %-9s %-7s %14s %14s %8s  %s\n", "task", "split", "metric", "better",
-               "starter", "reference", "limit s", "prepared");
-    }
     for (size_t i = 0; i < n && rc == 0; i++) {
         char *dir = mla_fs_join(root, names[i]);
         mla_task *task = mla_task_load(dir, home, false, err);
         if (!task) rc = -1;
-        else if (json) json_array_append_new(all, task_json(task));
+        else if (all) json_array_append_new(all, task_json(task));
         else print_row(task);
         mla_task_free(task);
         free(dir);
     }
-    if (json && rc == 0) {
+    mla_fs_names_free(names, n);
+    return rc;
+}
+
+// The tasks that come with the program, then the user's own.
+static int list(const char *root, const mla_options *o, const char *home, mla_err *err) {
+    json_t *all = o->json ? json_array() : NULL;
+    if (!all) {
+        printf("%-18s %-9s %-9s %-7s %14s %14s %8s  %s\n", "task", "split", "metric", "better",
+               "starter", "reference", "limit s", "prepared");
+    }
+    char *own = mla_options_own_tasks(o);
+    int rc = list_root(root, home, all, err);
+    if (rc == 0 && strcmp(own, root)) rc = list_root(own, home, all, err);
+    if (all && rc == 0) {
         char *line = mla_json_line(all);
         puts(line);
         free(line);
     }
     json_decref(all);
-    mla_fs_names_free(names, n);
+    free(own);
     return rc;
 }
 
@@ -66,12 +76,13 @@ static void print_task(const mla_task *t) {
     }
 }
 
-static int show(const char *root, const char *home, const char *name, bool json, mla_err *err) {
-    char *dir = mla_fs_join(root, name);
+static int show(const mla_options *o, const char *home, mla_err *err) {
+    char *dir = mla_options_task(o, o->rest[1], err);
+    if (!dir) return -1;
     mla_task *task = mla_task_load(dir, home, false, err);
     free(dir);
     if (!task) return -1;
-    if (json) {
+    if (o->json) {
         json_t *object = task_json(task);
         char *line = mla_json_line(object);
         puts(line);
@@ -84,10 +95,11 @@ static int show(const char *root, const char *home, const char *name, bool json,
     return 0;
 }
 
-static int prepare(const char *root, const char *home, const char *python, char **names, size_t n,
-                   mla_err *err) {
+static int prepare(const mla_options *o, const char *home, const char *python, char **names,
+                   size_t n, mla_err *err) {
     for (size_t i = 0; i < n && !mla_stop_wanted(); i++) {
-        char *dir = mla_fs_join(root, names[i]);
+        char *dir = mla_options_task(o, names[i], err);
+        if (!dir) return -1;
         double began = mla_clock();
         int made = mla_task_prepare(dir, home, python, err);
         free(dir);
@@ -98,11 +110,12 @@ static int prepare(const char *root, const char *home, const char *python, char 
     return 0;
 }
 
-static int prepare_all(const char *root, const char *home, const char *python, mla_err *err) {
+static int prepare_all(const mla_options *o, const char *root, const char *home,
+                       const char *python, mla_err *err) {
     char **names;
     size_t n;
     if (mla_task_list(root, &names, &n, err) < 0) return -1;
-    int rc = prepare(root, home, python, names, n, err);
+    int rc = prepare(o, home, python, names, n, err);
     mla_fs_names_free(names, n);
     return rc;
 }
@@ -117,15 +130,18 @@ int mla_cmd_tasks(int argc, char **argv) {
     char *python = o.python ? mla_strdup(o.python) : mla_fs_join(home, "venv/bin/python");
     int rc = 0, status = MLA_EXIT_OK;
     if (strcmp(verb, "list") == 0 && o.n_rest <= 1) {
-        rc = list(root, home, o.json, &err);
+        rc = list(root, &o, home, &err);
     } else if (strcmp(verb, "show") == 0 && o.n_rest == 2) {
-        rc = show(root, home, o.rest[1], o.json, &err);
+        rc = show(&o, home, &err);
     } else if (strcmp(verb, "prepare") == 0 && o.n_rest == 1) {
-        rc = prepare_all(root, home, python, &err);
+        rc = prepare_all(&o, root, home, python, &err);
     } else if (strcmp(verb, "prepare") == 0) {
-        rc = prepare(root, home, python, o.rest + 1, (size_t)o.n_rest - 1, &err);
+        rc = prepare(&o, home, python, o.rest + 1, (size_t)o.n_rest - 1, &err);
+    } else if (strcmp(verb, "new") == 0 && o.n_rest == 2 && o.target && o.metric) {
+        rc = mla_task_make(&o, &err);
     } else {
-        fputs("mlagent: usage: mlagent tasks list | show NAME | prepare [NAME...]\n", stderr);
+        fputs("mlagent: usage: mlagent tasks list | show NAME | prepare [NAME...] |\n"
+              "                            new DIR|FILE.csv --target COLUMN --metric NAME\n", stderr);
         status = MLA_EXIT_USAGE;
     }
     free(root);

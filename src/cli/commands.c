@@ -17,6 +17,42 @@
     "                   the processor has AVX-512, else f32; int8 is the fastest)\n"        \
     "  --adapter DIR    a LoRA adapter (PEFT's format) laid over the weights\n"
 
+#define ACTION_HELP                                                                   \
+    "  --actions SET    what can be done: default, all, or names with commas between\n"  \
+    "  --editor KIND    who carries out Edit Script (AI): none, policy (the model) or\n" \
+    "                   endpoint, with --editor-url URL and --editor-model NAME\n"
+
+#define TASKS_HELP \
+    "new makes a task of a folder with train.py and train.csv (and perhaps a test.csv that\n" \
+    "holds the target), or of a CSV file alone (docs/solve.md):\n" \
+    "  --target COLUMN  what is to be predicted\n" \
+    "  --metric NAME    one of docs/tasks.md\n" \
+    "  --name NAME      the task's name (default: the folder's or file's)\n" \
+    "  --id COLUMN      names the rows; it is added when it is not there (default id)\n" \
+    "  --script NAME    the script in the folder (default train.py)\n" \
+    "  --best SCORE     the reference (default: half the way to a perfect score)\n" \
+    "  --seconds N      limit of one run (default: 4 times what the script takes, 20 at least)\n" \
+    "  --memory-mb N    limit of one run (default 4096)\n" \
+    "  --force          replace a task of this name\n" \
+    "all:\n" \
+    "  --python PATH    interpreter of the task Python\n" \
+    "  --json           list or show as JSON\n"
+
+#define SOLVE_HELP \
+    "  --model MODEL    a fetched model's name, or a path\n" \
+    "  --trajectories N  attempts, each from the starting script (default 4)\n" \
+    "  --steps N        of an attempt at most (default 10)\n" \
+    "  --at-once N      attempts side by side (default 2)\n" \
+    "  --from-best      later attempts start from the best script so far\n" \
+    "  --hours N, --minutes N  stop when so much time has passed\n" \
+    "  --output DIR     where it all goes (default runs/solve-<task>); the same command with\n" \
+    "                   the same folder goes on\n" \
+    "  --temperature T  0 is greedy (default 1)\n" \
+    "  --max-new N      tokens of a reply at most (default 512)\n" \
+    "  --seed N         (default 1)\n" COMPUTE_HELP ACTION_HELP \
+    "  --python PATH    interpreter of the task Python\n" \
+    "  --json           one JSON object a step on standard output\n"
+
 const mla_command *mla_commands(size_t *n) {
     static const mla_command commands[] = {
         {"pipeline", "pipeline CONFIG.yaml [--run DIR]", "run all stages: the whole method",
@@ -37,6 +73,8 @@ const mla_command *mla_commands(size_t *n) {
          mla_cmd_stage},
         {"env", "env TASK | env --check", "walk a task by hand: type actions, see facts and reward",
          "  --run DIR        keep states and run cache there (default: a temporary folder)\n"
+         ACTION_HELP
+         "  --model MODEL    of the editor\n"
          "  --python PATH    interpreter of the task Python\n"
          "  --json           print each step record as JSON\n"
          "  --check          say which protections hold scripts on this machine, one a line; exit\n"
@@ -63,9 +101,14 @@ const mla_command *mla_commands(size_t *n) {
          "  --temperature T  0 is greedy (default 1)\n"
          "  --seed N         (default 1)\n"
          "  --json           print ids and log-probabilities too\n", mla_cmd_generate},
-        {"tasks", "tasks list | show NAME | prepare [NAME...]", "list, show and prepare tasks",
-         "  --python PATH    interpreter that runs prepare.py\n"
-         "  --json           list or show as JSON\n", mla_cmd_tasks},
+        {"tasks",
+         "tasks list | show NAME | prepare [NAME...] |\n"
+         "               new DIR|FILE.csv --target COLUMN --metric NAME",
+         "list, show, prepare and make tasks",
+         TASKS_HELP WEAKER_HELP, mla_cmd_tasks},
+        {"solve", "solve TASK|DIR --model MODEL",
+         "have a model improve a task's script; leaves best.py and best.diff",
+         SOLVE_HELP WEAKER_HELP, mla_cmd_solve},
         {"model",
          "model list | fetch NAME... | info MODEL | convert IN OUT --to FORMAT |\n"
          "               merge MODEL ADAPTER OUT [--to FORMAT]",
@@ -103,7 +146,9 @@ int mla_cmd_completion(int argc, char **argv) {
            "    COMPREPLY=($(compgen -W \"--help --home --tasks --config --run --python --prompt "
            "--temperature --max-new --seed --json --quiet --check --force --to "
            "--eos --host --port --queue --kv-mb --jsonl "
-           "--compute --adapter --older-than --max-mb\" -- \"$word\"))\n"
+           "--compute --adapter --older-than --max-mb --target --metric --id --name --script --best "
+           "--seconds --memory-mb --model --steps --trajectories --at-once --hours --minutes "
+           "--output --from-best --actions --editor --editor-url --editor-model\" -- \"$word\"))\n"
            "  else\n    COMPREPLY=($(compgen -f -- \"$word\"))\n  fi\n}\n"
            "complete -F _mlagent mlagent\n");
     return MLA_EXIT_OK;

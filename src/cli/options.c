@@ -1,6 +1,7 @@
 // Options: one table for all commands, so that an option means the same everywhere.
 #include <errno.h>
 #include <getopt.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,7 +12,10 @@
 
 enum { HOME = 256, TASKS, CONFIG, RUN, PYTHON, PROMPT, TEMPERATURE, MAX_NEW, SEED, JSON, QUIET,
        CHECK, FORCE, TO, EOS, HOST, PORT, QUEUE, KV_MB, JSONL,
-       COMPUTE, ADAPTER, OLDER_THAN, MAX_MB, ALLOW_WEAKER_SANDBOX };
+       COMPUTE, ADAPTER, OLDER_THAN, MAX_MB, ALLOW_WEAKER_SANDBOX,
+       TARGET, METRIC, ID, NAME, SCRIPT, BEST, SECONDS, MEMORY_MB,
+       MODEL, STEPS, TRAJECTORIES, AT_ONCE, HOURS, MINUTES, OUTPUT, FROM_BEST,
+       ACTIONS, EDITOR, EDITOR_URL, EDITOR_MODEL };
 
 static const struct option long_options[] = {{"help", no_argument, NULL, 'h'},
                                              {"home", required_argument, NULL, HOME},
@@ -40,6 +44,28 @@ static const struct option long_options[] = {{"help", no_argument, NULL, 'h'},
                                              {"eos", required_argument, NULL, EOS},
                                              {"allow-weaker-sandbox", no_argument, NULL,
                                               ALLOW_WEAKER_SANDBOX},
+                                             {"target", required_argument, NULL, TARGET},
+                                             {"metric", required_argument, NULL, METRIC},
+                                             {"id", required_argument, NULL, ID},
+                                             {"name", required_argument, NULL, NAME},
+                                             {"script", required_argument, NULL, SCRIPT},
+                                             {"best", required_argument, NULL, BEST},
+                                             {"seconds", required_argument, NULL, SECONDS},
+                                             {"memory-mb", required_argument, NULL, MEMORY_MB},
+                                             {"model", required_argument, NULL, MODEL},
+                                             {"steps", required_argument, NULL, STEPS},
+                                             {"trajectories", required_argument, NULL,
+                                              TRAJECTORIES},
+                                             {"at-once", required_argument, NULL, AT_ONCE},
+                                             {"hours", required_argument, NULL, HOURS},
+                                             {"minutes", required_argument, NULL, MINUTES},
+                                             {"output", required_argument, NULL, OUTPUT},
+                                             {"from-best", no_argument, NULL, FROM_BEST},
+                                             {"actions", required_argument, NULL, ACTIONS},
+                                             {"editor", required_argument, NULL, EDITOR},
+                                             {"editor-url", required_argument, NULL, EDITOR_URL},
+                                             {"editor-model", required_argument, NULL,
+                                              EDITOR_MODEL},
                                              {NULL, 0, NULL, 0}};
 
 static int bad_number(const char *option, const char *text) {
@@ -76,6 +102,35 @@ static int read_compute(const char *text, mla_compute *out) {
     }
     fprintf(stderr, "mlagent: --compute: \"%s\" is not f32, bf16 or int8\n", text);
     return MLA_EXIT_USAGE;
+}
+
+// The texts and numbers of `tasks new`, `solve` and `env`. MLA_EXIT_USAGE for what is none of them.
+static int take_task_option(mla_options *out, int option) {
+    switch (option) {
+    case TARGET: out->target = optarg; break;
+    case METRIC: out->metric = optarg; break;
+    case ID: out->id = optarg; break;
+    case NAME: out->name = optarg; break;
+    case SCRIPT: out->script = optarg; break;
+    case BEST: return read_number("--best", optarg, -1e300, 1e300, &out->best);
+    case SECONDS: return read_number("--seconds", optarg, 1, 86400, &out->seconds);
+    case MEMORY_MB: return read_int("--memory-mb", optarg, 64, 1 << 24, &out->memory_mb);
+    case MODEL: out->model = optarg; break;
+    case STEPS: return read_int("--steps", optarg, 1, 1000, &out->steps);
+    case TRAJECTORIES:
+        return read_int("--trajectories", optarg, 1, 100000, &out->trajectories);
+    case AT_ONCE: return read_int("--at-once", optarg, 1, 64, &out->at_once);
+    case HOURS: return read_number("--hours", optarg, 0.001, 10000, &out->hours);
+    case MINUTES: return read_number("--minutes", optarg, 0.01, 600000, &out->minutes);
+    case OUTPUT: out->output = optarg; break;
+    case FROM_BEST: out->from_best = true; break;
+    case ACTIONS: out->actions = optarg; break;
+    case EDITOR: out->editor = optarg; break;
+    case EDITOR_URL: out->editor_url = optarg; break;
+    case EDITOR_MODEL: out->editor_model = optarg; break;
+    default: return MLA_EXIT_USAGE;
+    }
+    return 0;
 }
 
 static int take(mla_options *out, int option) {
@@ -115,7 +170,7 @@ static int take(mla_options *out, int option) {
         rc = read_number("--seed", optarg, 0, 9e15, &value);
         out->seed = rc ? 0 : (uint64_t)value;
         break;
-    default: rc = MLA_EXIT_USAGE;
+    default: rc = take_task_option(out, option);
     }
     return rc;
 }
@@ -136,8 +191,9 @@ static void print_help(const char *name) {
 }
 
 int mla_options_parse(mla_options *out, int argc, char **argv) {
-    *out = (mla_options){.temperature = 1.0, .max_new = 256, .seed = 1, .port = -1,
-                         .older_than = -1, .max_mb = -1,
+    *out = (mla_options){.temperature = 1.0, .seed = 1, .port = -1,
+                         .older_than = -1, .max_mb = -1, .id = "id", .script = "train.py",
+                         .best = NAN, .steps = 10, .trajectories = 4, .at_once = 2,
                          .compute = mla_compute_best()};
     optind = 1;
     for (int option; (option = getopt_long(argc, argv, "h", long_options, NULL)) != -1;) {
@@ -151,6 +207,7 @@ int mla_options_parse(mla_options *out, int argc, char **argv) {
             return rc;
         }
     }
+    if (!out->max_new) out->max_new = strcmp(argv[0], "solve") == 0 ? 512 : 256;
     out->rest = argv + optind;
     out->n_rest = argc - optind;
     if (out->quiet) mla_log_set_level(MLA_LOG_WARN);
@@ -166,6 +223,41 @@ char *mla_options_model(const mla_options *options, const char *name) {
     char *home = mla_options_home(options), *path = mla_format("%s/models/%s.gguf", home, name);
     free(home);
     return path;
+}
+
+char *mla_options_own_tasks(const mla_options *options) {
+    if (options->tasks) return mla_strdup(options->tasks);
+    char *home = mla_options_home(options), *own = mla_fs_join(home, "tasks");
+    free(home);
+    return own;
+}
+
+static bool holds_task(const char *dir) {
+    char *yaml = mla_fs_join(dir, "task.yaml");
+    bool there = mla_fs_exists(yaml);
+    free(yaml);
+    return there;
+}
+
+char *mla_options_task(const mla_options *options, const char *name, mla_err *err) {
+    if (holds_task(name)) return mla_strdup(name);
+    bool is_name = !strchr(name, '/');
+    char *roots[] = {mla_options_tasks(options), mla_options_own_tasks(options)};
+    char *found = NULL;
+    for (size_t i = 0; i < MLA_COUNT(roots); i++) {
+        char *dir = mla_fs_join(roots[i], name);
+        if (is_name && !found && holds_task(dir)) found = mla_strdup(dir);
+        free(dir);
+    }
+    if (!found && (!is_name || mla_fs_is_dir(name))) {
+        mla_err_set(err, "%s: holds no task.yaml; make a task of it with: mlagent tasks new %s "
+                    "--target COLUMN --metric NAME", name, name);
+    } else if (!found) {
+        mla_err_set(err, "there is no task \"%s\" in %s or %s; see mlagent tasks list", name,
+                    roots[0], roots[1]);
+    }
+    for (size_t i = 0; i < MLA_COUNT(roots); i++) free(roots[i]);
+    return found;
 }
 
 char *mla_options_tasks(const mla_options *options) {

@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "env/internal.h"
 
+#define DIFF_MAX ((size_t)8 << 20)      // bytes of the diff of two states
 #define QUEUE_MAX 1024        // replies waiting; submit waits for room
 #define WORKERS_MAX 1024
 
@@ -329,6 +330,33 @@ char *mla_env_script(mla_env *env, const mla_task *task, const mla_state *state,
     char *text = file ? mla_strndup(file->bytes, file->len) : NULL;
     if (!text) mla_err_set(err, "state %s has no %s", state->commit, task->script);
     mla__files_clear(&files);
+    return text;
+}
+
+static void add_diff(mla_buf *out, const mla__file *before, const mla__file *after) {
+    const char *name = before ? before->name : after->name;
+    char *text = mla__diff_unified(name, before ? before->bytes : "", after ? after->bytes : "",
+                                   DIFF_MAX);
+    mla_buf_puts(out, text);
+    free(text);
+}
+
+char *mla_env_diff(mla_env *env, const mla_state *from, const mla_state *to, mla_err *err) {
+    mla__files before, after = {.len = 0};
+    if (mla__snapshots_get(env->snapshots, from->commit, NULL, &before, err) < 0) return NULL;
+    int rc = mla__snapshots_get(env->snapshots, to->commit, NULL, &after, err);
+    mla_buf out;
+    mla_buf_init(&out, DIFF_MAX);
+    for (size_t i = 0; rc == 0 && i < before.len; i++) {
+        add_diff(&out, &before.items[i], mla__files_get(&after, before.items[i].name));
+    }
+    for (size_t i = 0; rc == 0 && i < after.len; i++) {
+        if (!mla__files_get(&before, after.items[i].name)) add_diff(&out, NULL, &after.items[i]);
+    }
+    mla__files_clear(&before);
+    if (rc == 0) mla__files_clear(&after);
+    char *text = rc == 0 ? mla_buf_take(&out) : NULL;
+    mla_buf_clear(&out);
     return text;
 }
 

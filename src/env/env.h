@@ -76,6 +76,10 @@ MLA_MUST_USE int mla_env_begin(mla_env *env, const mla_task *task, mla_state *ou
 // A state's script (task->script) as text; caller frees. NULL on error.
 char *mla_env_script(mla_env *env, const mla_task *task, const mla_state *state, mla_err *err);
 
+// What changed from one state to another: a unified diff of all files, as `patch -p1` takes it; ""
+// when nothing did. Caller frees. NULL on error.
+char *mla_env_diff(mla_env *env, const mla_state *from, const mla_state *to, mla_err *err);
+
 // Carries out one reply of an agent from a state. The agent's failures are outcomes; -1 only when
 // our own machinery cannot go on at all (states.git unwritable, ...).
 MLA_MUST_USE int mla_env_step(mla_env *env, const mla_task *task, const mla_state *from,

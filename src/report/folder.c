@@ -165,7 +165,8 @@ static int choose_trajectory(mla__folder *folder, const char *dir, mla_err *err)
         const char *from, *file;
     } sources[] = {{"rl", "eval/rl/steps.jsonl"},
                    {"sft", "eval/sft/steps.jsonl"},
-                   {"expert", "expert/steps.jsonl"}};
+                   {"expert", "expert/steps.jsonl"},
+                   {"solve", "steps.jsonl"}};
     for (size_t i = 0; i < MLA_COUNT(sources) && !folder->shown_from; i++) {
         chooser c = {.best_gain = -INFINITY};
         int rc = read_steps(dir, sources[i].file, take_step, &c, err);

@@ -143,9 +143,10 @@ void mla__section_trajectory(mla_buf *out, const mla__folder *folder) {
         return;
     }
     bool expert = !strcmp(folder->shown_from, "expert");
+    bool solve = !strcmp(folder->shown_from, "solve");
     mla_buf_printf(out, "<p>The one that gained most %s%s, on ",
-                   expert ? "among the expert's" : "in evaluation: ",
-                   expert ? "" : mla__model_title(folder->shown_from));
+                   expert ? "among the expert's" : solve ? "of all attempts" : "in evaluation: ",
+                   expert || solve ? "" : mla__model_title(folder->shown_from));
     mla__html_text(out, folder->shown.items[0].task);
     mla_buf_puts(out, " (<span class=\"soft\">");
     mla__html_text(out, folder->shown.items[0].trajectory);
