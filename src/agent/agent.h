@@ -84,7 +84,7 @@ typedef struct mla_episode {
     uint64_t seed;
     int max_steps;
     const mla_state *from;         // borrowed: where it starts; NULL: at the task's start
-    mla_steps steps;               // the result, owned; one that has steps already goes on from them
+    mla_steps steps;               // the result, owned; it goes on from those that are there
     bool done;
     size_t slot;                   // its place among the episodes; what actors index memory by
 } mla_episode;

@@ -82,7 +82,8 @@ static bool is_of_script(const mla_solve *solve, const mla_step *step) {
     mla_err ignored;
     if (!isfinite(step->reward.score_after) || step->outcome != MLA_OUTCOME_OK) return false;
     if (mla_action_sort_of(step->kind) < MLA_ACTION_SORT_RUN) return false;
-    if (!step->text || mla_action_parse(&action, step->text, MLA_ACTIONS_ALL, &ignored) < 0) return false;
+    if (!step->text) return false;
+    if (mla_action_parse(&action, step->text, MLA_ACTIONS_ALL, &ignored) < 0) return false;
     const char *saved = step->kind == MLA_ACTION_EDIT_SCRIPT_AI ? action.inputs[2] : NULL;
     const char *name = saved && *saved ? saved : action.inputs[0];
     while (name && !strncmp(name, "./", 2)) name += 2;

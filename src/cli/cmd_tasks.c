@@ -141,7 +141,8 @@ int mla_cmd_tasks(int argc, char **argv) {
         rc = mla_task_make(&o, &err);
     } else {
         fputs("mlagent: usage: mlagent tasks list | show NAME | prepare [NAME...] |\n"
-              "                            new DIR|FILE.csv --target COLUMN --metric NAME\n", stderr);
+              "                            new DIR|FILE.csv --target COLUMN --metric NAME\n",
+              stderr);
         status = MLA_EXIT_USAGE;
     }
     free(root);

@@ -117,8 +117,8 @@ static int choose_reference(making *m, mla_err *err) {
         return 0;
     }
     if (isnan(given)) {
-        return mla_err_set(err, "%s already scores as well as can be (%s %.6g): there is nothing to "
-                           "improve", m->task.script, mla_metric_name(m->task.metric),
+        return mla_err_set(err, "%s already scores as well as can be (%s %.6g): there is nothing "
+                           "to improve", m->task.script, mla_metric_name(m->task.metric),
                            m->init.public_half);
     }
     return mla_err_set(err, "--best %g is not better than the script's own score, %.6g on one half "
@@ -163,7 +163,7 @@ static void print_made(const making *m, const char *to) {
            m->task.script, mla_metric_name(m->task.metric), m->init.public_half,
            m->init.private_half, m->seconds, m->task.seconds);
     printf("reference: %.6g%s\n", m->best.public_half,
-           isnan(m->options->best) ? ", half the way to a perfect score (--best sets another)" : "");
+           isnan(m->options->best) ? ", half the way to perfect (--best sets another)" : "");
     printf("next: mlagent solve %s --model MODEL\n", m->name);
 }
 
