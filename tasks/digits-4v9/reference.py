@@ -9,7 +9,7 @@ from sklearn.svm import SVC
 
 def pixels(images):
     smooth = gaussian_filter(images, (0, 0.8, 0.8))
-    flat = smooth.reshape(len(images), -1)
+    flat = smooth[:, ::2, ::2].reshape(len(images), -1)
     return flat / np.linalg.norm(flat, axis=1, keepdims=True)
 
 
@@ -43,7 +43,7 @@ nine = train["nine"].to_numpy()
 views = [(pixels, 3.0), (gradients, 2.0)]
 
 held_out = np.zeros((len(nine), len(views)))
-for fit, rest in KFold(4, shuffle=True, random_state=0).split(images):
+for fit, rest in KFold(3, shuffle=True, random_state=0).split(images):
     for i, view in enumerate(views):
         held_out[rest, i] = margins(*view, images[fit], nine[fit], images[rest])
 final = np.column_stack([margins(*view, images, nine, images_new) for view in views])
