@@ -43,7 +43,7 @@ nine = train["nine"].to_numpy()
 views = [(pixels, 3.0), (gradients, 2.0)]
 
 held_out = np.zeros((len(nine), len(views)))
-for fit, rest in KFold(3, shuffle=True, random_state=0).split(images):
+for fit, rest in KFold(4, shuffle=True, random_state=0).split(images):
     for i, view in enumerate(views):
         held_out[rest, i] = margins(*view, images[fit], nine[fit], images[rest])
 final = np.column_stack([margins(*view, images, nine, images_new) for view in views])
