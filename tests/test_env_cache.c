@@ -58,7 +58,8 @@ static void test_kept(void **state) {
         key_of(key, mla_outcome_name((mla_outcome)o));
         mla__result in = {.outcome = (mla_outcome)o, .error_type = o ? (char *)"ValueError" : NULL,
                           .out = "\xC3\xA9\n", .err = "", .score = {0.1 + 0.2, NAN},
-                          .seconds = 1.5, .peak_mb = 99};
+                          .seconds = 1.5, .peak_mb = 99,
+                          .flags = MLA_FLAG_COPIED_SAMPLE | MLA_FLAG_CONSTANT_PREDICTIONS};
         mla__result out;
         assert_int_equal(mla__cache_begin(f->cache, key, &out, NULL), 0);
         assert_int_equal(mla__cache_end(f->cache, key, &in, NULL), 0);
@@ -77,6 +78,7 @@ static void test_kept(void **state) {
         assert_true(out.score.public_half == in.score.public_half);
         assert_true(isnan(out.score.private_half));
         assert_true(out.seconds == 1.5 && out.peak_mb == 99);
+        assert_int_equal(out.flags, in.flags);
         mla__result_clear(&out);
     }
 }
@@ -241,6 +243,68 @@ static void test_version_1_is_taken_over(void **state) {
     free(path);
 }
 
+// Whether the row of a name is found; if not, it is filled with a run of this score and flags.
+static int ask_again(mla__cache *c, const char *name, double score, unsigned flags,
+                     mla__result *r) {
+    char key[65];
+    key_of(key, name);
+    int hit = mla__cache_begin(c, key, r, NULL);
+    const mla__result made = {.outcome = MLA_OUTCOME_OK, .score = {score, NAN}, .flags = flags};
+    if (hit == 0) assert_int_equal(mla__cache_end(c, key, &made, NULL), 0);
+    return hit;
+}
+
+// Rows of before there were flags: a failure has none; a scored run is run again once, its other
+// numbers staying as they were.
+static void expect_unknown_flags_filled(mla__cache *c) {
+    mla__result r;
+    assert_int_equal(ask_again(c, "failed", 0, 0, &r), 1);
+    assert_int_equal(r.outcome, MLA_OUTCOME_SCRIPT_ERROR);
+    assert_int_equal(r.flags, 0);
+    mla__result_clear(&r);
+    assert_int_equal(ask_again(c, "scored", 0.25, MLA_FLAG_COPIED_SAMPLE, &r), 0);
+    assert_int_equal(ask_again(c, "scored", 0, 0, &r), 1);
+    assert_int_equal(r.flags, MLA_FLAG_COPIED_SAMPLE);
+    assert_true(r.score.public_half == 0.5);
+    mla__result_clear(&r);
+}
+
+static void test_old_rows_get_their_flags(void **state) {
+    fixture *f = *state;
+    static const char *const hits_and_used[] = {
+        "", ", hits INTEGER NOT NULL DEFAULT 0, used INTEGER NOT NULL DEFAULT 0"};
+    char scored[65], failed[65];
+    key_of(scored, "scored");
+    key_of(failed, "failed");
+    for (int version = 1; version <= 2; version++) {
+        char *path = mla_format("%s/version_%d.sqlite", f->dir, version);
+        char *sql = mla_format(
+            "CREATE TABLE runs (key TEXT PRIMARY KEY, outcome TEXT NOT NULL, error_type TEXT, out "
+            "BLOB, err BLOB, score_public REAL, score_private REAL, seconds REAL, peak_mb REAL%s);"
+            "INSERT INTO runs (key, outcome, score_public) VALUES ('%s', 'ok', 0.5), "
+            "('%s', 'script error', NULL); PRAGMA user_version = %d",
+            hits_and_used[version - 1], scored, failed, version);
+        assert_int_equal(run_sql(path, sql), 0);
+        mla_err err = {{0}};
+        mla__cache *c = mla__cache_open(path, &err);
+        if (!c) fail_msg("%s", err.text);
+        expect_unknown_flags_filled(c);
+        mla__cache_free(c);
+        free(sql);
+        free(path);
+    }
+}
+
+static void test_later_version_is_refused(void **state) {
+    fixture *f = *state;
+    mla_err err = {{0}};
+    char *path = mla_fs_join(f->dir, "later.sqlite");
+    assert_int_equal(run_sql(path, "PRAGMA user_version = 4"), 0);
+    assert_null(mla__cache_open(path, &err));
+    assert_non_null(strstr(err.text, "another version (4)"));
+    free(path);
+}
+
 // Opens a new cache at the same time as others and writes or reads rows; one also prunes.
 static int share(const char *path, int rows, bool prunes) {
     mla_err err = {{0}};
@@ -296,6 +360,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_bad_file, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stats_and_prune, setup, teardown),
         cmocka_unit_test_setup_teardown(test_version_1_is_taken_over, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_old_rows_get_their_flags, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_later_version_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_processes_share, setup, teardown),
         cmocka_unit_test_setup_teardown(test_processes_open_a_new_file, setup, teardown),
     };

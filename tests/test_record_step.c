@@ -47,6 +47,7 @@ static void fill(mla_step *step) {
     step->feedback = mla_strdup("score 0.5");
     step->reward = (mla_reward_parts){0.75, 0.25, 0.1, 1.0 / 3.0};
     step->cost = (mla_cost){1.5, 0.25, 300.0, 900, 40, true};
+    step->flags = MLA_FLAG_CONSTANT_PREDICTIONS | MLA_FLAG_FAKE_SCORES;
     step->final = true;
 }
 
@@ -105,6 +106,7 @@ static void assert_same_step(const mla_step *a, const mla_step *b) {
     assert_int_equal(a->cost.prompt_tokens, b->cost.prompt_tokens);
     assert_int_equal(a->cost.action_tokens, b->cost.action_tokens);
     assert_int_equal(a->cost.cached, b->cost.cached);
+    assert_int_equal(a->flags, b->flags);
 }
 
 static void round_trip(const mla_step *step) {
@@ -200,7 +202,8 @@ static void test_field_order(void **state) {
         "version", "task", "trajectory", "actor", "index", "seed", "state", "state_after",
         "prompt_ids", "action_ids", "logprobs", "ended", "text", "edit", "action",
         "outcome",
-        "error_type", "feedback", "reward", "score_private", "cost", "final", "idea"};
+        "error_type", "feedback", "reward", "score_private", "cost", "flags", "final",
+        "idea"};
     mla_step step;
     fill(&step);
     json_t *o = mla_step_to_json(&step);
@@ -261,10 +264,39 @@ static void test_bad_objects_are_refused(void **state) {
     assert_refused("reward.gain", "true", "\"reward.gain\"");
     assert_refused("cost.prompt_tokens", "null", "\"cost.prompt_tokens\"");
     assert_refused("cost", NULL, "\"cost\"");
+    assert_refused("flags", "[\"read_outside\", \"sloth\"]", "\"flags\"");
+    assert_refused("flags", "\"read_outside\"", "\"flags\"");
+    assert_refused("flags", "[4]", "\"flags\"");
+}
+
+// Records of before there were flags have none.
+static void test_flags(void **state) {
+    (void)state;
+    mla_step step, back;
+    mla_err err = {0};
+    fill(&step);
+    json_t *o = mla_step_to_json(&step);
+    char *list = mla_json_line(json_object_get(o, "flags"));
+    assert_string_equal(list, "[\"constant_predictions\",\"fake_scores\"]");
+    json_object_del(o, "flags");
+    assert_int_equal(mla_step_from_json(&back, o, &err), 0);
+    assert_int_equal(back.flags, 0);
+    mla_step_clear(&back);
+    mla_step_clear(&step);
+    json_decref(o);
+    free(list);
+    char *text = mla_flag_text(MLA_FLAG_COPIED_SAMPLE | MLA_FLAG_READ_OUTSIDE),
+         *none = mla_flag_text(0);
+    assert_string_equal(text, "copied_sample, read_outside");
+    assert_string_equal(none, "");
+    free(text);
+    free(none);
 }
 
 static void test_tables(void **state) {
     (void)state;
+    for (int i = 0; i < MLA_FLAG_COUNT; i++) assert_int_equal(mla_flag_parse(mla_flag_name(i)), i);
+    assert_int_equal(mla_flag_parse("none"), -1);
     for (int i = 0; i < MLA_OUTCOME_COUNT; i++) {
         assert_int_equal(mla_outcome_parse(mla_outcome_name((mla_outcome)i)), i);
         assert_true(*mla_outcome_meaning((mla_outcome)i));
@@ -292,6 +324,7 @@ int main(void) {
         cmocka_unit_test(test_bad_utf8_is_repaired),
         cmocka_unit_test(test_field_order),
         cmocka_unit_test(test_bad_objects_are_refused),
+        cmocka_unit_test(test_flags),
         cmocka_unit_test(test_tables),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -144,6 +144,7 @@ static void finish_step(const mla_agent *agent, const mla_task *task, mla_step *
     }
     step->state_after = facts->state_after;
     step->score_private = facts->score_private;
+    step->flags = facts->flags;
     step->final = facts->final;
     step->cost.run_seconds = facts->cost.run_seconds;
     step->cost.peak_mb = facts->cost.peak_mb;

@@ -13,23 +13,29 @@
 #include "env/cache.h"
 #include "env/internal.h"
 
-#define SCHEMA_VERSION 2       // 1 had neither hits nor used
+#define SCHEMA_VERSION 3       // 1 had neither hits nor used, 2 no flags
 #define BUSY_MS 10000          // how long one process waits for another's writing
 
 static const char schema[] =
     "CREATE TABLE IF NOT EXISTS runs ("
     " key TEXT PRIMARY KEY, outcome TEXT NOT NULL, error_type TEXT, out BLOB, err BLOB,"
     " score_public REAL, score_private REAL, seconds REAL, peak_mb REAL,"
-    " hits INTEGER NOT NULL DEFAULT 0, used INTEGER NOT NULL DEFAULT 0)";   // used: seconds, Unix
-static const char upgrade_sql[] =
+    " hits INTEGER NOT NULL DEFAULT 0, used INTEGER NOT NULL DEFAULT 0,"    // used: seconds, Unix
+    " flags INTEGER)";             // of the submission; NULL: from before they were looked for
+static const char from_1_sql[] =
     "ALTER TABLE runs ADD COLUMN hits INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE runs ADD COLUMN used INTEGER NOT NULL DEFAULT 0;"
     "UPDATE runs SET used = unixepoch()";
+static const char from_2_sql[] =
+    "ALTER TABLE runs ADD COLUMN flags INTEGER;"
+    "UPDATE runs SET flags = 0 WHERE outcome <> 'ok'";
+// A run whose flags are not known is run once more, for the same submission to be flagged alike.
 static const char select_sql[] =
-    "SELECT outcome, error_type, out, err, score_public, score_private, seconds, peak_mb"
-    " FROM runs WHERE key = ?";
+    "SELECT outcome, error_type, out, err, score_public, score_private, seconds, peak_mb, flags"
+    " FROM runs WHERE key = ? AND flags IS NOT NULL";
 static const char insert_sql[] =
-    "INSERT OR IGNORE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, unixepoch())";
+    "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, unixepoch(), ?)"
+    " ON CONFLICT (key) DO UPDATE SET flags = excluded.flags WHERE runs.flags IS NULL";
 static const char count_sql[] =
     "UPDATE runs SET hits = hits + 1, used = unixepoch() WHERE key = ?";
 
@@ -77,12 +83,15 @@ static int upgrade(mla__cache *c, mla_err *err) {
     int version = user_version(c->db);
     if (version < 0) return fail(c, "read", err);
     if (version == SCHEMA_VERSION) return 0;
-    if (version > 1) {
+    if (version > SCHEMA_VERSION) {
         return mla_err_set(err, "%s: run cache of another version (%d); delete it", c->path,
                            version);
     }
     char *pragma = mla_format("PRAGMA user_version = %d", SCHEMA_VERSION);
-    bool ok = execute(c, version ? upgrade_sql : schema) && execute(c, pragma);
+    bool ok = version || execute(c, schema);
+    if (version == 1) ok = execute(c, from_1_sql);
+    if (version) ok = ok && execute(c, from_2_sql);
+    ok = ok && execute(c, pragma);
     free(pragma);
     return ok ? 0 : fail(c, "open", err);
 }
@@ -173,6 +182,7 @@ static int read_row(sqlite3_stmt *stmt, mla__result *out) {
     out->score.private_half = column_number(stmt, 5);
     out->seconds = column_number(stmt, 6);
     out->peak_mb = column_number(stmt, 7);
+    out->flags = (unsigned)sqlite3_column_int(stmt, 8);
     return 1;
 }
 
@@ -239,6 +249,7 @@ static int insert(mla__cache *c, const char key[65], const mla__result *result, 
     sqlite3_bind_double(s, 7, result->score.private_half);
     sqlite3_bind_double(s, 8, result->seconds);
     sqlite3_bind_double(s, 9, result->peak_mb);
+    sqlite3_bind_int(s, 10, (int)result->flags);
     int rc = sqlite3_step(s) == SQLITE_DONE ? 0 : fail(c, "write", err);
     sqlite3_reset(s);
     sqlite3_clear_bindings(s);

@@ -58,6 +58,7 @@ typedef struct mla_facts {
     double score_private;      // NaN unless options.private_scores
     mla_state state_after;
     mla_cost cost;             // run_seconds, peak_mb, cached
+    unsigned flags;            // of mla_flag: what looks like cheating, by rule (docs/reward.md)
     bool final;                // the agent gave its Final Answer
 } mla_facts;
 

@@ -121,6 +121,7 @@ typedef struct mla__result {                  // of a run, scored
     char *error_type;                         // owned; may be NULL
     char *out, *err;                          // owned; the script's streams, valid UTF-8
     mla_halves score;                         // NaN when nothing was scored
+    unsigned flags;                           // of the submission (env/flags.h)
     double seconds, peak_mb;
 } mla__result;
 

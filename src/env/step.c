@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "env/action.h"
+#include "env/flags.h"
 #include "env/internal.h"
 
 #define REASON_MAX 200
@@ -118,8 +119,23 @@ static void judge(mla__result *r, mla_outcome outcome, const char *why) {
     r->error_type = reason_text(why);
 }
 
+// What a scored submission looks like, beside the sample that lies with the data.
+static unsigned flags_of(const mla_task *task, const mla_run_result *run) {
+    mla_buf sample;
+    mla_err ignored;                    // a sample that cannot be read is none
+    mla_buf_init(&sample, MLA__SUBMISSION_MAX);
+    int fd = mla__data_open(task, "sample_submission.csv");
+    bool there = fd >= 0 && mla__data_read(fd, "sample", &sample, &ignored) == 0;
+    if (fd >= 0) close(fd);
+    unsigned flags = mla__flags_of_submission(task, run->submission, run->submission_len,
+                                              there ? mla_buf_text(&sample) : NULL, sample.len);
+    mla_buf_clear(&sample);
+    return flags;
+}
+
 // What the runner saw, with the submission scored.
-static void score_run(const mla_answers *answers, const mla_run_result *run, mla__result *r) {
+static void score_run(const mla_answers *answers, const mla_task *task, const mla_run_result *run,
+                      mla__result *r) {
     *r = (mla__result){.outcome = run->outcome, .score = {NAN, NAN}, .seconds = run->seconds,
                        .peak_mb = run->peak_mb, .error_type = reason_text(run->error_type),
                        .out = stream_text(run->out), .err = stream_text(run->err)};
@@ -133,6 +149,8 @@ static void score_run(const mla_answers *answers, const mla_run_result *run, mla
                                     &r->score, &why) < 0) {
         judge(r, MLA_OUTCOME_BAD_SUBMISSION, why.text);
         r->score = (mla_halves){NAN, NAN};
+    } else {
+        r->flags = flags_of(task, run);
     }
 }
 
@@ -145,7 +163,7 @@ static int run_anew(act *a, const char *script, mla__result *r, mla_err *err) {
     };
     mla_run_result run;
     int rc = mla__runner_run(a->stage->runner, &request, &run, err);
-    if (rc == 0) score_run(a->stage->answers, &run, r);
+    if (rc == 0) score_run(a->stage->answers, a->task, &run, r);
     mla__run_result_clear(&run);
     return rc;
 }
@@ -208,6 +226,7 @@ static int conclude(act *a, const mla__result *r, const char *undo, bool changed
     out->error_type = mla_strdup(r->error_type);
     out->cost.run_seconds = r->seconds;
     out->cost.peak_mb = r->peak_mb;
+    out->flags |= r->flags | mla__flags_of_output(r->out) | mla__flags_of_output(r->err);
     return 0;
 }
 
@@ -230,6 +249,7 @@ static int save_and_run(act *a, const char *name, const char *text, const char *
     bool other = strcmp(script, a->task->script) != 0;
     char *all = mla_format("%s%s%s%s", did, other ? " This is a run of " : "",
                            other ? script : "", other ? "." : "");
+    a->out->flags |= mla__flags_of_files(&a->files, script, name);
     int rc = run(a, script, &r, err);
     if (rc == 0) rc = conclude(a, &r, a->from->commit, true, line, err);
     if (rc == 0) a->out->feedback = mla__feedback_run(a->task, all, change, &r, a->from,
@@ -365,6 +385,7 @@ static int execute_script(act *a, const mla_action *action, mla_err *err) {
     if (!file) return 0;
     char *line = mla_format("execute %s", file->name);
     mla__result r = {.score = {NAN, NAN}};
+    a->out->flags |= mla__flags_of_files(&a->files, file->name, NULL);
     int rc = run(a, file->name, &r, err);
     if (rc == 0) rc = conclude(a, &r, a->from->undo, false, line, err);
     if (rc == 0) a->out->feedback = mla__feedback_run(a->task, "", "", &r, a->from,
@@ -556,6 +577,7 @@ int mla__step(const mla__stage *stage, const mla_task *task, const mla_state *fr
     }
     if (mla__snapshots_get(stage->snapshots, from->commit, &here, &a.files, err) < 0) return -1;
     snprintf(a.edited, sizeof a.edited, "%s", here.edited);
+    out->flags = mla__flags_of_action(&out->action, &a.files);
     int rc = carry_out(&a, &out->action, err);
     mla__files_clear(&a.files);
     return rc;

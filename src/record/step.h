@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "base/json.h"
 #include "record/action.h"
+#include "record/flag.h"
 #include "record/outcome.h"
 
 #define MLA_OID_HEX 41             // a git object id in hex, with the NUL
@@ -60,6 +61,7 @@ typedef struct mla_step {
     mla_reward_parts reward;
     double score_private;          // NaN but in evaluation records: never reaches agent or reward
     mla_cost cost;
+    unsigned flags;                // of mla_flag; what a run's text, words and submission look like
     bool final;                    // the trajectory ends here
     char *idea;                    // ids of the ideas an expert followed, or NULL
 } mla_step;

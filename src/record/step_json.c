@@ -60,6 +60,14 @@ static json_t *cost_to_json(const mla_cost *cost) {
     return o;
 }
 
+static json_t *flags_to_json(unsigned flags) {
+    json_t *array = json_array();
+    for (int i = 0; i < MLA_FLAG_COUNT; i++) {
+        if (flags >> i & 1) json_array_append_new(array, json_string(mla_flag_name(i)));
+    }
+    return array;
+}
+
 json_t *mla_step_to_json(const mla_step *step) {
     char seed[24];
     snprintf(seed, sizeof seed, "%" PRIu64, step->seed);
@@ -85,6 +93,7 @@ json_t *mla_step_to_json(const mla_step *step) {
     json_object_set_new(o, "reward", reward_to_json(&step->reward));
     json_object_set_new(o, "score_private", mla_json_number(step->score_private));
     json_object_set_new(o, "cost", cost_to_json(&step->cost));
+    json_object_set_new(o, "flags", flags_to_json(step->flags));
     json_object_set_new(o, "final", json_boolean(step->final));
     json_object_set_new(o, "idea", text_or_null(step->idea));
     return o;
@@ -233,6 +242,19 @@ static void get_cost(reader *r, mla_cost *out) {
     r->bad |= in.bad;
 }
 
+// Records of old lack it: nothing was flagged in them.
+static unsigned get_flags(reader *r, const char *key) {
+    if (r->bad || !json_object_get(r->object, key)) return 0;
+    const json_t *array = field(r, key, JSON_ARRAY, false, "a list of flags");
+    unsigned flags = 0;
+    for (size_t i = 0; i < json_array_size(array); i++) {
+        int bit = mla_flag_parse(json_string_value(json_array_get(array, i)));
+        if (bit < 0) complain(r, key, "a list of flags that this version knows");
+        else flags |= 1u << bit;
+    }
+    return flags;
+}
+
 static void get_action(reader *r, mla_step *step) {
     step->prompt_ids = get_ids(r, "prompt_ids", &step->n_prompt);
     step->action_ids = get_ids(r, "action_ids", &step->n_action);
@@ -269,6 +291,7 @@ int mla_step_from_json(mla_step *step, const json_t *object, mla_err *err) {
     get_reward(&r, &step->reward);
     step->score_private = get_number(&r, "score_private");
     get_cost(&r, &step->cost);
+    step->flags = get_flags(&r, "flags");
     step->final = get_bool(&r, "final");
     step->idea = get_text(&r, "idea", true);
     if (r.bad) mla_step_clear(step);
