@@ -14,7 +14,7 @@
 #include "base/mem.h"
 #include "env/internal.h"
 
-static const mla_task task = {.name = "toy", .metric = MLA_METRIC_MAE, .direction = -1,
+static const mla_task task = {.name = "toy", .metric = MLA_METRIC_MAE, .direction = -1, .splits = 1,
                               .limits = {12, 700}};
 static const mla_state nothing = {.score = NAN, .best = NAN};
 

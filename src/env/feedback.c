@@ -129,7 +129,7 @@ static void add_streams(mla_buf *out, const mla__result *result) {
 // No seconds: the same run must read the same on any day, or the same seed would not give the same
 // trajectory. A run that comes near its limit is told so.
 static void add_haste(mla_buf *out, const mla_task *task, double seconds) {
-    if (seconds > task->limits.seconds / 2) {
+    if (seconds > task->limits.seconds / 2 * task->splits) {
         mla_buf_printf(out, ", taking more than half of its time limit of %.0f s",
                        task->limits.seconds);
     }

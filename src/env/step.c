@@ -133,9 +133,9 @@ static unsigned flags_of(const mla_task *task, const mla_run_result *run) {
     return flags;
 }
 
-// What the runner saw, with the submission scored.
-static void score_run(const mla_answers *answers, const mla_task *task, const mla_run_result *run,
-                      mla__result *r) {
+// What the runner saw of one split, with the submission scored. The task's data is the split's.
+static void score_run(const mla_answers *answers, const mla_task *task, size_t split,
+                      const mla_run_result *run, mla__result *r) {
     *r = (mla__result){.outcome = run->outcome, .score = {NAN, NAN}, .seconds = run->seconds,
                        .peak_mb = run->peak_mb, .error_type = reason_text(run->error_type),
                        .out = stream_text(run->out), .err = stream_text(run->err)};
@@ -145,7 +145,7 @@ static void score_run(const mla_answers *answers, const mla_task *task, const ml
         judge(r, MLA_OUTCOME_BAD_SUBMISSION, "the file is too large");
     } else if (!run->has_submission || !run->submission) {
         judge(r, MLA_OUTCOME_NO_SUBMISSION, NULL);
-    } else if (mla_score_submission(answers, 0, run->submission, run->submission_len,
+    } else if (mla_score_submission(answers, split, run->submission, run->submission_len,
                                     &r->score, &why) < 0) {
         judge(r, MLA_OUTCOME_BAD_SUBMISSION, why.text);
         r->score = (mla_halves){NAN, NAN};
@@ -154,17 +154,54 @@ static void score_run(const mla_answers *answers, const mla_task *task, const ml
     }
 }
 
-static int run_anew(act *a, const char *script, mla__result *r, mla_err *err) {
+// One run, in a workspace of its own in which `data` is this split's.
+static int run_split(act *a, const char *script, size_t split, mla__result *r, mla_err *err) {
     const char *workspace = mla__runner_workspace(a->stage->runner, err);
     if (!workspace || mla__files_write(&a->files, workspace, err) < 0) return -1;
+    mla_task seen = *a->task;
+    seen.data_dir = mla_task_split_dir(a->task, split);
     mla_run_request request = {
-        .data_dir = a->task->data_dir, .script = script, .seconds = a->task->limits.seconds,
-        .memory_mb = a->task->limits.memory_mb, .seed = RUN_SEED, .max_output = MLA__STREAM_MAX,
+        .data_dir = seen.data_dir, .script = script, .seconds = seen.limits.seconds,
+        .memory_mb = seen.limits.memory_mb, .seed = RUN_SEED, .max_output = MLA__STREAM_MAX,
     };
     mla_run_result run;
     int rc = mla__runner_run(a->stage->runner, &request, &run, err);
-    if (rc == 0) score_run(a->stage->answers, a->task, &run, r);
+    if (rc == 0) score_run(a->stage->answers, &seen, split, &run, r);
     mla__run_result_clear(&run);
+    free(seen.data_dir);
+    return rc;
+}
+
+// Adds a further split's run to the result. Of its output nothing is shown: where it failed and the
+// first did not, that is said.
+static void add_run(const mla_task *task, size_t split, mla__result *more, mla__result *r) {
+    r->seconds += more->seconds;
+    r->peak_mb = fmax(r->peak_mb, more->peak_mb);
+    r->score.public_half += more->score.public_half;
+    r->score.private_half += more->score.private_half;
+    r->flags |= more->flags;
+    if (more->outcome == MLA_OUTCOME_OK) return;
+    r->outcome = more->outcome;
+    r->error_type = more->error_type;
+    more->error_type = NULL;
+    char *shown = r->err;
+    r->err = mla_format("%s\n(This came of a run with other data, split %zu of %d, whose output is "
+                        "not shown.)\n", shown ? shown : "", split + 1, task->splits);
+    free(shown);
+}
+
+// Runs the script once a split, up to the first that fails. The score is the mean.
+static int run_anew(act *a, const char *script, mla__result *r, mla_err *err) {
+    const size_t splits = (size_t)a->task->splits;
+    int rc = run_split(a, script, 0, r, err);
+    for (size_t s = 1; rc == 0 && r->outcome == MLA_OUTCOME_OK && s < splits; s++) {
+        mla__result more = {.score = {NAN, NAN}};
+        rc = run_split(a, script, s, &more, err);
+        if (rc == 0) add_run(a->task, s, &more, r);
+        mla__result_clear(&more);
+    }
+    r->score.public_half /= (double)splits;
+    r->score.private_half /= (double)splits;
     return rc;
 }
 
