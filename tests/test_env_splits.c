@@ -57,14 +57,16 @@ static void test_mean(void **state) {
 static void test_apart(void **state) {
     toy *t = *state;
     mla_facts a = edit(t, &t->start, "print('K is', K)",
-                       "import os\n"
+                       "import os, time\n"
                        "which = open('data/which.csv').read()\n"
                        "print('data:', which, os.listdir('data'), sorted(os.listdir('.')))\n"
                        "assert not os.path.exists('left.txt')\n"
-                       "open('left.txt', 'w').write(which)");
+                       "open('left.txt', 'w').write(which)\n"
+                       "time.sleep(0.3)");
     expect(&a, MLA_OUTCOME_OK, "| data: first ['");
     assert_non_null(strstr(a.feedback, "] ['data', 'notes.txt', 'submission.csv', 'train.py']"));
     assert_null(strstr(a.feedback, "second"));
+    assert_true(a.cost.run_seconds >= 0.6);         // both runs cost
     mla_facts b = act(t, &a.state_after, "Inspect Script Lines",
                       "{\"script_name\": \"data/which.csv\", \"start_line_number\": 1, "
                       "\"end_line_number\": 1}", "");
