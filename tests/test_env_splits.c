@@ -96,6 +96,22 @@ static void test_later_split_fails(void **state) {
     mla_facts_clear(&b);
 }
 
+// Each submission is looked at beside its own split's sample.
+static void test_flags(void **state) {
+    toy *t = *state;
+    fixture_write(t->f.home, "data/toy/split0/sample_submission.csv",
+                  "id,y\n1,0\n2,1\n3,0\n4,1\n5,0\n6,1\n7,0\n8,1\n");
+    fixture_write(t->f.home, "data/toy/split1/sample_submission.csv",
+                  "id,y\n1,1\n2,0\n3,1\n4,0\n5,1\n6,0\n7,1\n8,0\n");
+    mla_facts a = edit(t, &t->start, "print('K is', K)",
+                       "if open('data/which.csv').read() == 'second':\n"
+                       "    sample = open('data/sample_submission.csv').read()\n"
+                       "    open('submission.csv', 'w').write(sample)");
+    expect(&a, MLA_OUTCOME_OK, "Score: ");
+    assert_int_equal(a.flags, MLA_FLAG_COPIED_SAMPLE);
+    mla_facts_clear(&a);
+}
+
 // One that fails on the first split is not run on the second.
 static void test_first_split_fails(void **state) {
     toy *t = *state;
@@ -113,6 +129,7 @@ int main(void) {
         TEST(test_apart),
         TEST(test_later_split_fails),
         TEST(test_first_split_fails),
+        TEST(test_flags),
     };
     return run_with_env(tests);
 }
