@@ -130,6 +130,7 @@ char *mla__cgroup_place(const char *groups, const char *mounts, const char *cont
 
 static void kill_all(const char *folder) {
     char text[16384];
+    if (write_text(folder, "cgroup.kill", "1")) return;        // version 2, Linux 5.14
     if (!read_text(folder, "cgroup.procs", text, sizeof text)) return;
     for (char *at = text, *end;; at = end) {
         long pid = strtol(at, &end, 10);

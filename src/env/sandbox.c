@@ -398,7 +398,7 @@ static int spawn(mla__sandbox *out, plan *p, mla_err *err) {
     close_fd(&sockets[1]);
     close_fd(&report[0]);
     close_fd(&report[1]);
-    if (rc < 0) mla__sandbox_stop(out, 0);
+    if (rc < 0) mla__sandbox_stop(out, -1);
     return rc;
 }
 
@@ -457,14 +457,14 @@ static bool reap(pid_t pid, double seconds) {
     }
 }
 
-void mla__sandbox_stop(mla__sandbox *sandbox, pid_t inside) {
+void mla__sandbox_stop(mla__sandbox *sandbox, int inside) {
     close_fd(&sandbox->control);
     close_fd(&sandbox->log);
     if (sandbox->pid > 0) {
         // The Python is process 1 in there: with it the kernel ends all the rest, and bubblewrap
         // ends after it. Bubblewrap itself is only killed first when there is no Python yet.
-        if (inside > 0) kill(inside, SIGKILL);
-        if (inside <= 0 || !reap(sandbox->pid, 10)) {
+        if (inside >= 0) syscall(SYS_pidfd_send_signal, inside, SIGKILL, NULL, 0);
+        if (inside < 0 || !reap(sandbox->pid, 10)) {
             kill(sandbox->pid, SIGKILL);
             while (waitpid(sandbox->pid, NULL, 0) < 0 && errno == EINTR) continue;
         }

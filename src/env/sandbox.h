@@ -52,13 +52,14 @@ MLA_MUST_USE int mla__sandbox_start(mla__sandbox *out, const mla__python *python
                                     const mla__place *place, const char *code, mla_err *err);
 // Why a sandbox ended before it was ready, as one line.
 int mla__sandbox_explain(const mla__sandbox *sandbox, const mla__python *python, mla_err *err);
-// Ends it and everything in it; `inside` is the host's pid of the Python in it, or 0.
-void mla__sandbox_stop(mla__sandbox *sandbox, pid_t inside);
+// Ends it and everything in it; `inside` is a pidfd of the Python in it, or -1.
+void mla__sandbox_stop(mla__sandbox *sandbox, int inside);
 
 // ---- warm.c: the warm Python
 typedef struct mla__warm {
     mla__sandbox sandbox;
     pid_t pid;           // host's pid of the Python
+    int pidfd;           // the same, proof against reuse
     char *versions;
     json_t *namespaces;  // of the sandbox, as in /proc/self/ns
 } mla__warm;

@@ -82,6 +82,7 @@ static int await_ready(mla__warm *warm) {
         if (n <= 0) continue;
         json_t *message = mla__warm_receive(warm, &warm->pid, NULL, 0);
         if (!message) return 0;
+        warm->pidfd = (int)syscall(SYS_pidfd_open, warm->pid, 0);
         warm->versions = mla_strdup(mla_json_get_text(message, "versions", "python"));
         warm->namespaces = json_incref(json_object_get(message, "namespaces"));
         json_decref(message);
@@ -91,7 +92,7 @@ static int await_ready(mla__warm *warm) {
 
 int mla__warm_start(mla__warm *warm, const mla__python *python, const mla__place *place,
                     mla_err *err) {
-    *warm = (mla__warm){0};
+    *warm = (mla__warm){.pidfd = -1};
     if (mla__sandbox_start(&warm->sandbox, python, place, bootstrap, err) < 0) return -1;
     // A sandbox that is gone already says why in its log, which is the better message.
     int rc = greet(warm, err) < 0 ? 0 : await_ready(warm);
@@ -109,7 +110,10 @@ int mla__warm_start(mla__warm *warm, const mla__python *python, const mla__place
 }
 
 void mla__warm_stop(mla__warm *warm) {
-    if (warm->sandbox.pid > 0) mla__sandbox_stop(&warm->sandbox, warm->pid);
+    if (warm->sandbox.pid > 0) {
+        mla__sandbox_stop(&warm->sandbox, warm->pidfd);
+        if (warm->pidfd >= 0) close(warm->pidfd);
+    }
     free(warm->versions);
     json_decref(warm->namespaces);
     *warm = (mla__warm){.sandbox = {.pid = -1, .control = -1, .log = -1}};
