@@ -34,7 +34,7 @@ typedef struct {
     X("list", LIST_FILES, "[DIR]", "the files of the workspace, or of data")                 \
     X("describe", UNDERSTAND_FILE, "FILE [WORDS]", "a CSV's columns, a script's outline")    \
     X("show", INSPECT_LINES, "FROM TO", "lines of the script, numbered")                     \
-    X("edit", EDIT_SCRIPT, "", "SEARCH/REPLACE blocks, ended by a line \".\"; then it runs") \
+    X("edit", EDIT_SCRIPT, "", "blocks as below, ended by a \".\"; runs it")               \
     X("ask", EDIT_SCRIPT_AI, "INSTRUCTION", "have the editor change the script (--editor)")  \
     X("run", EXECUTE_SCRIPT, "", "run and score the script")                                 \
     X("undo", UNDO_EDIT, "", "take back the last edit")                                      \
@@ -64,14 +64,14 @@ static void print_help(const walk *w) {
     }
     print_command("script", "", "the whole script as it is now");
     print_command("diff", "", "what changed since the start");
-    print_command("reply", "", "a whole reply as an agent writes it, ended by a line \".\"");
+    print_command("reply", "", "a whole reply as agents write it, ended by a \".\"");
     print_command("help", "", "this; Ctrl-D or Ctrl-C leaves");
     puts("An edit:\n  <<<<<<< SEARCH\n  lines of the script as they are\n  =======\n"
          "  lines to put there\n  >>>>>>> REPLACE\n  .");
 }
 
 static void print_task(const walk *w) {
-    printf("Task %s: %s, %s is better; starter %.6g, reference %.6g (public half)\n%s\n"
+    printf("Task %s: %s, %s is better\nstarter %.6g, reference %.6g (public half)\n%s\n"
            "Type help for what can be done.\n", w->task->name, mla_metric_name(w->task->metric),
            w->task->direction > 0 ? "higher" : "lower", w->task->init.public_half,
            w->task->best.public_half, w->task->description);
@@ -96,7 +96,7 @@ static char *read_block(const walk *w) {
     mla_buf_init(&text, REPLY_MAX);
     char *line = NULL;
     size_t cap = 0;
-    while (read_line(w, "| ", &line, &cap) && strcmp(line, ".\n") != 0 && strcmp(line, ".") != 0) {
+    while (read_line(w, "", &line, &cap) && strcmp(line, ".\n") != 0 && strcmp(line, ".") != 0) {
         mla_buf_puts(&text, line);
     }
     free(line);

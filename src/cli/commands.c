@@ -146,9 +146,10 @@ int mla_cmd_completion(int argc, char **argv) {
            "    COMPREPLY=($(compgen -W \"--help --home --tasks --config --run --python --prompt "
            "--temperature --max-new --seed --json --quiet --check --force --to "
            "--eos --host --port --queue --kv-mb --jsonl "
-           "--compute --adapter --older-than --max-mb --target --metric --id --name --script "
-           "--best --seconds --memory-mb --model --steps --trajectories --at-once --hours --minutes "
-           "--output --from-best --actions --editor --editor-url --editor-model\" -- \"$word\"))\n"
+           "--compute --adapter --older-than --max-mb --target --metric --id --name "
+           "--script --best --seconds --memory-mb --model --steps --trajectories --at-once "
+           "--hours --minutes --output --from-best --actions --editor --editor-url "
+           "--editor-model\" -- \"$word\"))\n"
            "  else\n    COMPREPLY=($(compgen -f -- \"$word\"))\n  fi\n}\n"
            "complete -F _mlagent mlagent\n");
     return MLA_EXIT_OK;

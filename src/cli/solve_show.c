@@ -11,7 +11,7 @@
 #include "cli/terminal.h"
 #include "env/action.h"
 
-#define THOUGHT_COLUMNS 70
+#define THOUGHT_COLUMNS 68
 
 static const char *metric_of(const mla_solve *solve) {
     return mla_metric_name(solve->session.task->metric);
@@ -25,9 +25,11 @@ static void print_json(json_t *take) {
     json_decref(take);
 }
 
-static void clear_bar(const mla_solve *solve) {
+// Makes room for a line; the bar is drawn again with the next word about it.
+static void clear_bar(mla_solve *solve) {
     fflush(stdout);
     if (solve->has_bar) fputs("\r\033[K", stderr);
+    solve->bar.drawn_at = 0;
 }
 
 void mla_solve_show_start(mla_solve *solve) {
@@ -50,7 +52,7 @@ void mla_solve_show_start(mla_solve *solve) {
                    solve->best.score);
         }
         puts("Ctrl-C stops; the same command goes on.\n");
-        printf("%3s %5s  %-20s %-14s %-22s %8s %5s\n", "try", "step", "action", "outcome", "score",
+        printf("%3s %5s %-20s %-14s %-18s %8s %5s\n", "try", "step", "action", "outcome", "score",
                "best", "s");
         fflush(stdout);
     }
@@ -115,7 +117,7 @@ static void score_column(char out[64], const mla_step *step, bool better) {
         snprintf(out, 64, "%.5g%s", r->score_after, better ? " *" : "");
     } else {
         char *shown = mla_terminal_text(step->error_type ? step->error_type : "");
-        snprintf(out, 64, "%.22s", shown);
+        snprintf(out, 64, "%.18s", shown);
         free(shown);
     }
 }
@@ -126,13 +128,13 @@ static const char *colour_of(const mla_step *step, bool better) {
     return better ? "\033[32m" : class_of == MLA_CLASS_DONE ? "" : "\033[31m";
 }
 
-static void step_line(const mla_solve *solve, const mla_step *step, int number, bool better) {
+static void step_line(mla_solve *solve, const mla_step *step, int number, bool better) {
     char score[64], place[16];
     const char *colour = colour_of(step, better);
     score_column(score, step, better);
     snprintf(place, sizeof place, "%d/%d", step->index + 1, solve->options->steps);
     clear_bar(solve);
-    printf("%s%3d %5s  %-20s %-14s %-22s %8.5g %5.1f%s\n", colour, number + 1, place,
+    printf("%s%3d %5s %-20s %-14s %-18s %8.5g %5.1f%s\n", colour, number + 1, place,
            mla_action_name(step->kind), mla_outcome_name(step->outcome), score, solve->best.score,
            step->cost.generate_seconds + (step->cost.cached ? 0 : step->cost.run_seconds),
            *colour ? "\033[0m" : "");
@@ -140,7 +142,7 @@ static void step_line(const mla_solve *solve, const mla_step *step, int number, 
     if (thought && *thought) {
         size_t n = strlen(thought), shown = n > THOUGHT_COLUMNS ? THOUGHT_COLUMNS - 3 : n;
         while (shown < n && shown && ((unsigned char)thought[shown] & 0xC0) == 0x80) shown--;
-        printf("           %.*s%s\n", (int)shown, thought, shown < n ? "..." : "");
+        printf("          %.*s%s\n", (int)shown, thought, shown < n ? "..." : "");
     }
     free(thought);
     fflush(stdout);
