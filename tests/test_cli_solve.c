@@ -6,8 +6,8 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,6 +16,7 @@
 #include "base/json.h"
 #include "base/proc.h"
 #include "env/action.h"
+#include "net/server.h"
 #include "record/store.h"
 #include "tiny_policy.h"
 #include "toy_task.h"
@@ -398,6 +399,69 @@ static void what_is_not_there_is_said(void **state) {
     expect("solve home/tasks/alone --model ./model --output none", 1, "another script");
 }
 
+// --- an endpoint --------------------------------------------------------------------------------
+
+typedef struct {
+    atomic_int calls, bad;
+} service;
+
+// Says the same edit each time: the better split first, then one that does not apply.
+static void on_chat(void *ctx, mla_http_call *call) {
+    service *s = ctx;
+    mla_err err;
+    const mla_buf *body = mla_http_call_body(call);
+    json_t *asked = mla_json_parse(mla_buf_text(body), body->len, "body", &err);
+    const json_t *user = json_array_get(json_object_get(asked, "messages"), 1);
+    const char *words = mla_json_get_text(user, "content", "");
+    if (!strstr(words, "# Task mine") || strcmp(mla_json_get_text(asked, "model", ""), "big")) {
+        s->bad++;
+    }
+    s->calls++;
+    json_decref(asked);
+    json_t *o = json_pack("{s:[{s:s, s:{s:s, s:s}}]}", "choices", "finish_reason", "stop",
+                          "message", "role", "assistant", "content",
+                          "Thought: \x1b[2Jfifty\nAction: Edit Script\n"
+                          "Action Input: {\"script_name\": \"train.py\"}\n"
+                          "<<<<<<< SEARCH\nK = 20\n=======\nK = 50\n>>>>>>> REPLACE\n");
+    mla_http_call_reply_take(call, 200, "application/json", mla_json_line(o));
+    json_decref(o);
+}
+
+static char *error_body(void *ctx, int status, const char *message) {
+    (void)ctx;
+    return mla_format("{\"error\": \"%d %s\"}", status, message);
+}
+
+static void a_service_improves_the_script(void **state) {
+    (void)state;
+    static const mla_http_route routes[] = {
+        {"POST", "/v1/chat/completions", false, "application/json", on_chat}};
+    service s = {0};
+    mla_err err;
+    const mla_http_server_options options = {
+        .host = "127.0.0.1", .port = 0, .body_max = 1 << 20, .max_connections = 8,
+        .idle_seconds = 20, .routes = routes, .n_routes = 1, .ctx = &s, .error_body = error_body};
+    mla_http_server *server = mla_http_server_start(&options, &err);
+    if (!server) fail_msg("%s", err.text);
+    char *words = mla_format("solve mine --model big --endpoint http://127.0.0.1:%d/v1 "
+                             "--trajectories 1 --steps 2 --output served",
+                             mla_http_server_port(server));
+    mla_buf out = run(words, 0);
+    assert_non_null(strstr(mla_buf_text(&out), "1 *"));
+    assert_non_null(strstr(mla_buf_text(&out), "edit failed"));
+    assert_non_null(strstr(mla_buf_text(&out), "?[2Jfifty"));
+    assert_int_equal(s.calls, 2);
+    assert_int_equal(s.bad, 0);
+    char *best = text_of("served/best.py"), *mine = text_of("mine/train.py");
+    assert_non_null(strstr(best, "\nK = 50\n"));
+    assert_string_equal(mine, script);
+    expect("solve mine --model big --endpoint nowhere --output lost", 1, "is no http address");
+    mla_http_server_free(server);
+    mla_buf_clear(&out);
+    char *all[] = {words, best, mine};
+    for (size_t i = 0; i < MLA_COUNT(all); i++) free(all[i]);
+}
+
 // --- by hand ------------------------------------------------------------------------------------
 
 static void expect_walk(const char *typed, const char *words, const char *what) {
@@ -439,6 +503,7 @@ int main(void) {
         cmocka_unit_test(the_best_is_chosen_by_the_public_half_alone),
         cmocka_unit_test(time_ends_a_run_and_the_same_command_goes_on),
         cmocka_unit_test(what_is_not_there_is_said),
+        cmocka_unit_test(a_service_improves_the_script),
         cmocka_unit_test(a_person_walks_a_task),
     };
     return cmocka_run_group_tests(tests, open_group, close_group);

@@ -126,6 +126,11 @@ mla_prompt_options mla_prompt_options_default(void);
 void mla_prompt_render(const mla_policy *policy, const mla_view *view,
                        const mla_prompt_options *options, mla_ids *out);
 
+// The same in words, for models that read words: the two turns, and about max_tokens of them, four
+// bytes counted as one. Caller frees both.
+void mla_prompt_text(const mla_view *view, const mla_prompt_options *options, char **system,
+                     char **user);
+
 typedef struct mla_policy_actor {
     mla_policy *policy;            // borrowed
     mla_prompt_options prompt;
@@ -133,5 +138,25 @@ typedef struct mla_policy_actor {
     int max_new;
 } mla_policy_actor;
 mla_actor mla_policy_actor_make(mla_policy_actor *self);
+
+// ---- an OpenAI-compatible endpoint as an actor (agent/actor_endpoint.c) ----------------------
+
+typedef struct mla_endpoint_actor_options {
+    const char *url, *model;       // the base, such as http://127.0.0.1:8080/v1; its name there
+    const char *key_env;           // the environment variable with the bearer key, if there is one
+    double seconds;                // of one try; what may pass by itself is tried again
+    int attempts;
+    double temperature;
+    int max_new;
+    mla_prompt_options prompt;
+} mla_endpoint_actor_options;
+mla_endpoint_actor_options mla_endpoint_actor_options_default(void);
+
+typedef struct mla_endpoint_actor mla_endpoint_actor;
+// NULL: the address is none. The texts of the options must live as long as the call.
+mla_endpoint_actor *mla_endpoint_actor_create(const mla_endpoint_actor_options *options,
+                                              mla_err *err);
+void mla_endpoint_actor_free(mla_endpoint_actor *actor);
+mla_actor mla_endpoint_actor_make(mla_endpoint_actor *self);     // borrows self
 
 #endif

@@ -5,14 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/endpoint.h"
 #include "base/buf.h"
-#include "base/json.h"
 #include "base/mem.h"
-#include "net/client.h"
 
 #define PROMPT_MAX ((size_t)1 << 20)
-#define REPLY_MAX ((size_t)1 << 20)      // bytes of an endpoint's reply
-#define KEY_MAX 4096
 
 static const char *const kind_names[] = {
 #define X(id, name) name,
@@ -60,89 +57,44 @@ static int of_no_use(mla_err *why, const char *what) {
 // --- an endpoint -------------------------------------------------------------------------------
 
 typedef struct {
-    mla_editor_options options;
-    char *url, *key;                     // owned; key NULL: none
+    mla__endpoint *at;
+    int max_tokens;
 } endpoint;
 
-static char *request_body(const endpoint *e, const mla_edit_request *request) {
-    char *user = user_text(request);
-    json_t *body = json_pack("{s:o, s:i, s:i, s:[{s:s, s:s}, {s:s, s:o}]}", "model",
-                             mla_json_text(e->options.model, strlen(e->options.model)),
-                             "temperature", 0, "max_tokens", e->options.max_tokens, "messages",
-                             "role", "system", "content", system_text, "role", "user", "content",
-                             mla_json_text(user, strlen(user)));
-    MLA_ASSERT(body);
-    char *line = mla_json_line(body);
-    json_decref(body);
-    free(user);
-    return line;
-}
-
-// The text of a chat completion. As mla_editor.edit returns.
-static int read_completion(const mla_edit_request *request, const mla_buf *body, char **text,
-                           mla_err *why) {
-    json_t *reply = mla_json_parse(mla_buf_text(body), body->len, "the editor's reply", why);
-    if (!reply) return -1;
-    const json_t *choice = json_array_get(json_object_get(reply, "choices"), 0);
-    const json_t *message = json_object_get(choice, "message");
-    const char *content = mla_json_get_text(message, "content", NULL);
-    const char *reason = mla_json_get_text(choice, "finish_reason", "");
-    int rc = -1;
-    if (!content) mla_err_set(why, "the editor's reply has no choices[0].message.content");
-    else if (!strcmp(reason, "length")) rc = of_no_use(why, "its answer was cut at its limit");
-    else rc = mla_editor_read(request, content, text, why);
-    json_decref(reply);
-    return rc;
-}
-
-// A client a call: clients are for one thread at a time, and a call takes seconds anyway.
 static int ask_endpoint(void *self, const mla_edit_request *request, char **text, mla_err *why) {
     const endpoint *e = self;
-    mla_http_client_options o = mla_http_client_options_default();
-    o.total_seconds = e->options.seconds;
-    o.attempts = e->options.attempts;
-    o.body_max = REPLY_MAX;
-    o.key = e->key;
-    mla_http_client *client = mla_http_client_create(&o);
-    char *body = request_body(e, request);
-    const mla_http_request call = {.method = "POST", .url = e->url, .body = body,
-                                   .len = strlen(body)};
-    mla_http_reply reply;
-    int rc = mla_http_send(client, &call, &reply, why);
-    if (rc == 0 && reply.status != 200) {
-        rc = mla_err_set(why, "the editor replied with status %d", reply.status);
-    } else if (rc == 0) {
-        rc = read_completion(request, &reply.body, text, why);
-    }
-    mla_http_reply_clear(&reply);
-    mla_http_client_free(client);
-    free(body);
+    char *user = user_text(request);
+    const mla__question question = {.system = system_text, .user = user,
+                                    .max_tokens = e->max_tokens};
+    mla__answer answer;
+    int rc = mla__endpoint_ask(e->at, &question, &answer, why);
+    if (rc == 0 && answer.cut) rc = of_no_use(why, "its answer was cut at its limit");
+    else if (rc == 0) rc = mla_editor_read(request, answer.text, text, why);
+    free(answer.text);
+    free(user);
     return rc;
 }
 
 int mla_endpoint_editor_make(mla_editor *out, const mla_editor_options *options, mla_err *err) {
     *out = (mla_editor){.edit = NULL};
-    if (strncmp(options->url, "http://", 7) && strncmp(options->url, "https://", 8)) {
-        return mla_err_set(err, "editor.url: \"%s\" is no http address", options->url);
+    const mla__endpoint_options o = {
+        .who = "the editor", .key = "editor.url", .url = options->url, .model = options->model,
+        .key_env = options->key_env, .seconds = options->seconds, .attempts = options->attempts};
+    mla__endpoint *at;
+    if (mla__endpoint_create(&at, &o, err) < 0) return -1;
+    if (!*options->model) {
+        mla__endpoint_free(at);
+        return mla_err_set(err, "editor.model: the endpoint's model has no name");
     }
-    if (!*options->model) return mla_err_set(err, "editor.model: the endpoint's model has no name");
     endpoint *e = MLA_NEW(endpoint);
-    size_t n = strlen(options->url);
-    e->options = *options;
-    e->url = mla_format("%.*s/chat/completions", (int)(n - (options->url[n - 1] == '/')),
-                        options->url);
-    const char *key = *options->key_env ? getenv(options->key_env) : NULL;
-    if (key && *key) e->key = mla_strndup(key, strnlen(key, KEY_MAX));
+    *e = (endpoint){.at = at, .max_tokens = options->max_tokens};
     *out = (mla_editor){.edit = ask_endpoint, .self = e, .any_thread = true};
     return 0;
 }
 
 void mla_endpoint_editor_free(mla_editor *editor) {
     endpoint *e = editor->self;
-    if (e) {
-        free(e->url);
-        free(e->key);
-    }
+    if (e) mla__endpoint_free(e->at);
     free(e);
     *editor = (mla_editor){.edit = NULL};
 }

@@ -11,6 +11,7 @@
 
 #define TURN_MAX (256 * 1024)  // bytes of a turn; a token budget far below it does the real cutting
 #define SCRIPT_MAX 12000        // bytes shown of a script
+#define BYTES_PER_TOKEN 4      // of a model whose tokens nobody knows
 #define THOUGHT_MAX 100         // bytes of a thought quoted in the history
 
 static const char *const entries_names[] = {
@@ -175,4 +176,19 @@ void mla_prompt_render(const mla_policy *policy, const mla_view *view,
         render(policy, view, options, skip, out);
         if ((int)(out->len - from) <= options->max_tokens || skip >= view->n_history) return;
     }
+}
+
+void mla_prompt_text(const mla_view *view, const mla_prompt_options *options, char **system,
+                     char **user) {
+    mla_buf rules, text;
+    mla_buf_init(&rules, TURN_MAX);
+    mla_buf_init(&text, TURN_MAX);
+    system_turn(&rules, options);
+    for (size_t skip = 0; skip <= view->n_history; skip++) {
+        mla_buf_reset(&text);
+        user_turn(&text, view, options, skip);
+        if (rules.len + text.len <= (size_t)options->max_tokens * BYTES_PER_TOKEN) break;
+    }
+    *system = mla_buf_take(&rules);
+    *user = mla_buf_take(&text);
 }

@@ -42,7 +42,7 @@ typedef struct mla_options {               // what any command may be given; NUL
     uint64_t seed;
     bool json, quiet, check, force, jsonl, allow_weaker_sandbox;
     const char *target, *metric, *id, *name, *script;    // of a new task
-    const char *model, *output, *actions, *editor, *editor_url, *editor_model;
+    const char *model, *endpoint, *output, *actions, *editor, *editor_url, *editor_model;
     double best;                           // NaN: not given
     double seconds, hours, minutes;
     int memory_mb, steps, trajectories, at_once;

@@ -92,18 +92,28 @@ static bool is_of_script(const mla_solve *solve, const mla_step *step) {
     return same;
 }
 
-// Takes a step into the counts; true when it is the best so far.
-static bool count_step(mla_solve *solve, const mla_step *step, int number) {
-    int direction = solve->session.task->direction;
+typedef enum { NO_BETTER, EARLIER, BETTER } standing;
+
+// Of equal scores that of the first attempt is the best, in whatever order attempts end.
+static standing compare(const mla_solve *solve, const mla_step *step, int number) {
+    const mla_best *best = &solve->best;
+    double gain = solve->session.task->direction * (step->reward.score_after - best->score);
+    if (!is_of_script(solve, step)) return NO_BETTER;
+    if (gain > 0) return BETTER;
+    if (gain < 0 || !best->found || number > best->number) return NO_BETTER;
+    return number < best->number || step->index < best->index ? EARLIER : NO_BETTER;
+}
+
+// Takes a step into the counts and, when it is one, as the best so far.
+static standing count_step(mla_solve *solve, const mla_step *step, int number) {
     solve->steps++;
     solve->edits_run += mla_action_is_edit(step->kind) && isfinite(step->reward.score_after);
-    if (!is_of_script(solve, step)) return false;
-    if (!(direction * (step->reward.score_after - solve->best.score) > 0)) return false;
-    solve->improved++;
+    standing stands = compare(solve, step, number);
+    if (stands == NO_BETTER) return stands;
     solve->best = (mla_best){.found = true, .state = step->state_after, .number = number,
                              .index = step->index, .score = step->reward.score_after,
                              .score_private = step->score_private};
-    return true;
+    return stands;
 }
 
 static int write_text(const mla_solve *solve, const char *name, const char *text, mla_err *err) {
@@ -196,9 +206,9 @@ static int on_step(void *ctx, mla_episode *episode, mla_err *err) {
     const mla_step *step = &episode->steps.items[episode->steps.len - 1];
     int number = number_of(episode->trajectory);
     if (mla_store_append(solve->lines, step, err) < 0) return -1;
-    bool better = count_step(solve, step, number);
-    if (better && write_best(solve, err) < 0) return -1;
-    mla_solve_show_step(solve, step, number, better);
+    standing stands = count_step(solve, step, number);
+    if (stands != NO_BETTER && write_best(solve, err) < 0) return -1;
+    mla_solve_show_step(solve, step, number, stands == BETTER);
     if (mla_clock() < solve->deadline) return 0;
     solve->out_of_time = true;
     return mla_err_set(err, "time is up");
@@ -218,16 +228,11 @@ static int act(void *self, const mla_view *views, size_t n, mla_reply_sink sink,
     return t->actor.act(t->actor.self, views, n, sink, ctx, err);
 }
 
-static int run_attempts(mla_solve *solve, mla_episode *episodes, size_t n, mla_err *err) {
+static int run_rounds(mla_solve *solve, const mla_actor *who, mla_episode *episodes, size_t n,
+                      mla_err *err) {
     const mla_options *o = solve->options;
-    mla_policy_actor policy = {.policy = solve->session.policy, .max_new = o->max_new,
-                               .temperature = (float)o->temperature,
-                               .prompt = mla_prompt_options_default()};
-    policy.prompt.actions = solve->session.actions;
-    telling t = {.solve = solve, .actor = mla_policy_actor_make(&policy)};
-    mla_actor actor = t.actor;
-    actor.act = act;
-    actor.self = &t;
+    telling t = {.solve = solve, .actor = *who};
+    mla_actor actor = {.name = who->name, .act = act, .self = &t, .batched = who->batched};
     size_t round = o->from_best ? (size_t)o->at_once : n;
     int rc = 0;
     for (size_t i = 0; i < n && rc == 0 && !mla_stop_wanted(); i += round) {
@@ -240,6 +245,33 @@ static int run_attempts(mla_solve *solve, mla_episode *episodes, size_t n, mla_e
                            on_step, solve, err);
     }
     return rc < 0 && solve->out_of_time ? 0 : rc;
+}
+
+static int run_by_endpoint(mla_solve *solve, mla_episode *episodes, size_t n, mla_err *err) {
+    const mla_options *o = solve->options;
+    mla_endpoint_actor_options options = mla_endpoint_actor_options_default();
+    options.url = o->endpoint;
+    options.model = o->model;
+    options.temperature = o->temperature;
+    options.max_new = o->max_new;
+    options.prompt.actions = solve->session.actions;
+    mla_endpoint_actor *self = mla_endpoint_actor_create(&options, err);
+    if (!self) return -1;
+    mla_actor actor = mla_endpoint_actor_make(self);
+    int rc = run_rounds(solve, &actor, episodes, n, err);
+    mla_endpoint_actor_free(self);
+    return rc;
+}
+
+static int run_attempts(mla_solve *solve, mla_episode *episodes, size_t n, mla_err *err) {
+    const mla_options *o = solve->options;
+    if (o->endpoint) return run_by_endpoint(solve, episodes, n, err);
+    mla_policy_actor policy = {.policy = solve->session.policy, .max_new = o->max_new,
+                               .temperature = (float)o->temperature,
+                               .prompt = mla_prompt_options_default()};
+    policy.prompt.actions = solve->session.actions;
+    const mla_actor actor = mla_policy_actor_make(&policy);
+    return run_rounds(solve, &actor, episodes, n, err);
 }
 
 // --- the end -------------------------------------------------------------------------------------

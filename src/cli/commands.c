@@ -39,7 +39,8 @@
     "  --json           list or show as JSON\n"
 
 #define SOLVE_HELP \
-    "  --model MODEL    a fetched model's name, or a path\n" \
+    "  --model MODEL    a fetched model's name, or a path; with --endpoint its name there\n" \
+    "  --endpoint URL   an OpenAI-compatible service, such as http://127.0.0.1:8080/v1\n" \
     "  --trajectories N  attempts, each from the starting script (default 4)\n" \
     "  --steps N        of an attempt at most (default 10)\n" \
     "  --at-once N      attempts side by side (default 2)\n" \
@@ -149,7 +150,7 @@ int mla_cmd_completion(int argc, char **argv) {
            "--compute --adapter --older-than --max-mb --target --metric --id --name "
            "--script --best --seconds --memory-mb --model --steps --trajectories --at-once "
            "--hours --minutes --output --from-best --actions --editor --editor-url "
-           "--editor-model\" -- \"$word\"))\n"
+           "--editor-model --endpoint\" -- \"$word\"))\n"
            "  else\n    COMPREPLY=($(compgen -f -- \"$word\"))\n  fi\n}\n"
            "complete -F _mlagent mlagent\n");
     return MLA_EXIT_OK;

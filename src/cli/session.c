@@ -27,7 +27,7 @@ static int open_task(mla_session *s, const mla_options *o, mla_err *err) {
 }
 
 static int open_model(mla_session *s, const mla_options *o, mla_err *err) {
-    if (!o->model) return 0;
+    if (!o->model || o->endpoint) return 0;       // an endpoint's model is not here
     char *path = mla_options_model(o, o->model);
     mla_policy_options options = mla_policy_options_default();
     options.compute = o->compute;

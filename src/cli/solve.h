@@ -22,7 +22,7 @@ typedef struct mla_solve {
     mla_lines *lines;              // steps.jsonl
     mla_state start;
     mla_best best;
-    size_t steps, edits_run, improved;   // in all, earlier calls included
+    size_t steps, edits_run;       // in all, earlier calls included
     double began_at, deadline;     // clock; deadline infinite when there is none
     bool out_of_time;
     mla_progress bar;

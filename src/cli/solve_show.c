@@ -64,6 +64,7 @@ void mla_solve_show_start(mla_solve *solve) {
 
 void mla_solve_show_wait(mla_solve *solve) {
     if (!solve->has_bar) return;
+    solve->bar.drawn_at = 0;
     mla_progress_set(&solve->bar, (double)solve->steps, "best %.5g; the model is writing",
                      solve->best.score);
 }
@@ -102,6 +103,9 @@ static void step_json(const mla_solve *solve, const mla_step *step, int number, 
     for (size_t i = 0; i < MLA_COUNT(numbers); i++) {
         json_object_set_new(o, numbers[i].name, mla_json_number(numbers[i].value));
     }
+    char *flags = mla_flag_text(step->flags);
+    json_object_set_new(o, "flags", json_string(flags));
+    free(flags);
     json_object_set_new(o, "thought",
                         thought ? mla_json_text(thought, strlen(thought)) : json_null());
     print_json(o);
@@ -177,9 +181,9 @@ static void end_json(const mla_solve *solve, bool stopped) {
 static void end_lines(const mla_solve *solve, bool stopped) {
     const mla_task *task = solve->session.task;
     const mla_best *b = &solve->best;
-    printf("\n%s after %zu steps (%.0f s now): edits that ran: %zu, new bests: %zu\n",
-           why_ended(solve, stopped), solve->steps, mla_clock() - solve->began_at,
-           solve->edits_run, solve->improved);
+    printf("\n%s after %zu steps, %zu of them edits that ran (%.0f s now)\n",
+           why_ended(solve, stopped), solve->steps, solve->edits_run,
+           mla_clock() - solve->began_at);
     if (b->found) {
         printf("best: %s %.5g -> %.5g (public half), attempt %d step %d\n", metric_of(solve),
                task->init.public_half, b->score, b->number + 1, b->index + 1);
