@@ -4,23 +4,36 @@
 // one commit. Each commit has a ref (refs/states/<id>), so nothing is ever collected, and all of it
 // can be read with `git log -p --all`. The private half of a score never comes here.
 #include <errno.h>
+#include <fcntl.h>
 #include <git2.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "base/fs.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "env/internal.h"
 
+#define SYNC_SECONDS 1            // how long a new state may be in the kernel's memory only
+#define CACHE_BYTES ((ssize_t)64 << 20)
+#define MARK "mlagent-boot"       // in the repository: the boot of the machine that last opened it
 #define EPOCH 946684800           // time of a root state; each child's is a second later
 #define MESSAGE_MAX 1024
 
 struct mla__snapshots {
     git_repository *repo;
     pthread_mutex_t lock;         // one repository, several threads
+    pthread_cond_t closing;
+    pthread_t syncer;
+    bool syncs, closed;           // the syncer was started; it is to end
+    bool dirty;                   // states were put since it last synced
+    int dir;                      // the repository's folder, open
     char *path;
 };
 
@@ -57,21 +70,129 @@ static int open_or_create(mla__snapshots *s, mla_err *err) {
     return fail(s, "open as a bare git repository", err);
 }
 
+// --- after a power cut --------------------------------------------------------------------------
+
+static char *read_boot(void) {
+    mla_buf id;
+    mla_buf_init(&id, 64);
+    mla_err ignored;
+    if (mla_fs_read("/proc/sys/kernel/random/boot_id", 64, &id, &ignored) < 0) mla_buf_reset(&id);
+    return mla_buf_take(&id);
+}
+
+typedef struct {
+    git_odb *odb;
+    const char *path;
+    size_t removed;
+} mending;
+
+// What a power cut has cut short is removed, so that the next one to need it writes it again.
+static int mend_object(const git_oid *id, void *ctx) {
+    mending *m = ctx;
+    git_odb_object *object = NULL;
+    int rc = git_odb_read(&object, m->odb, id);
+    git_odb_object_free(object);
+    if (rc == 0) return 0;
+    char hex[MLA_OID_HEX];
+    git_oid_tostr(hex, MLA_OID_HEX, id);
+    char *file = mla_format("%s/objects/%.2s/%s", m->path, hex, hex + 2);
+    if (remove(file) == 0) m->removed++;
+    free(file);
+    return 0;
+}
+
+static int mend_ref(git_reference *ref, void *ctx) {
+    mending *m = ctx;
+    const git_oid *id = git_reference_target(ref);
+    if (id && !git_odb_exists(m->odb, id) && git_reference_delete(ref) == 0) m->removed++;
+    git_reference_free(ref);
+    return 0;
+}
+
+// Looks through all objects once after each boot of the machine, for it may have gone down with the
+// repository open; a process that is killed takes nothing with it.
+static int after_power_cut(mla__snapshots *s, mla_err *err) {
+    char *mark = mla_fs_join(s->path, MARK), *boot = read_boot();
+    mending m = {.path = s->path};
+    mla_buf before;
+    mla_buf_init(&before, 64);
+    int rc = mla_fs_exists(mark) ? mla_fs_read(mark, 64, &before, err) : 0;
+    if (rc == 0 && strcmp(mla_buf_text(&before), boot)) {
+        if (git_repository_odb(&m.odb, s->repo) < 0) rc = fail(s, "open the objects", err);
+        if (rc == 0) rc = git_odb_foreach(m.odb, mend_object, &m);
+        if (rc == 0) rc = git_reference_foreach(s->repo, mend_ref, &m);
+        git_odb_free(m.odb);
+    }
+    if (m.removed) mla_warn("%s: the machine went down while it was written: %zu objects and refs "
+                            "of the last seconds were cut short and are removed", s->path,
+                            m.removed);
+    if (rc == 0) rc = mla_fs_write(mark, boot, strlen(boot), err);
+    mla_buf_clear(&before);
+    free(mark);
+    free(boot);
+    return rc;
+}
+
+// A state's objects reach the kernel when it is put, so that no end of this process loses it, and
+// the disk within a second or so: a sync of each would cost more than all else of a cached step.
+static void *sync_main(void *arg) {
+    mla__snapshots *s = arg;
+    pthread_mutex_lock(&s->lock);
+    while (!s->closed || s->dirty) {
+        struct timespec until;
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_sec += SYNC_SECONDS;
+        while (!s->closed && pthread_cond_timedwait(&s->closing, &s->lock, &until) == 0) continue;
+        if (!s->dirty) continue;
+        s->dirty = false;
+        pthread_mutex_unlock(&s->lock);
+        syncfs(s->dir);
+        pthread_mutex_lock(&s->lock);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return NULL;
+}
+
+static int start_syncer(mla__snapshots *s, mla_err *err) {
+    s->dir = open(s->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (s->dir < 0) return mla_err_set(err, "%s: cannot open: %s", s->path, strerror(errno));
+    int rc = pthread_create(&s->syncer, NULL, sync_main, s);
+    if (rc) return mla_err_set(err, "cannot start a thread: %s", strerror(rc));
+    s->syncs = true;
+    return 0;
+}
+
 mla__snapshots *mla__snapshots_open(const char *path, mla_err *err) {
     git_libgit2_init();
-    git_libgit2_opts(GIT_OPT_ENABLE_FSYNC_GITDIR, 1);
+    // Files of a state are read at each step from it: libgit2 by itself keeps no blob in memory.
+    git_libgit2_opts(GIT_OPT_SET_CACHE_OBJECT_LIMIT, GIT_OBJECT_BLOB, MLA__FILE_MAX);
+    git_libgit2_opts(GIT_OPT_SET_CACHE_MAX_SIZE, CACHE_BYTES);
     mla__snapshots *s = MLA_NEW(mla__snapshots);
     pthread_mutex_init(&s->lock, NULL);
+    pthread_cond_init(&s->closing, NULL);
     s->path = mla_strdup(path);
-    if (open_or_create(s, err) == 0) return s;
+    s->dir = -1;
+    if (open_or_create(s, err) == 0 && after_power_cut(s, err) == 0 &&
+        start_syncer(s, err) == 0) return s;
     mla__snapshots_free(s);
     return NULL;
 }
 
+static void stop_syncer(mla__snapshots *s) {
+    pthread_mutex_lock(&s->lock);
+    s->closed = true;
+    pthread_cond_broadcast(&s->closing);
+    pthread_mutex_unlock(&s->lock);
+    pthread_join(s->syncer, NULL);
+}
+
 void mla__snapshots_free(mla__snapshots *s) {
     if (!s) return;
+    if (s->syncs) stop_syncer(s);
+    if (s->dir >= 0) close(s->dir);
     git_repository_free(s->repo);
     pthread_mutex_destroy(&s->lock);
+    pthread_cond_destroy(&s->closing);
     free(s->path);
     free(s);
     git_libgit2_shutdown();
@@ -130,7 +251,7 @@ static int write_tree(git_repository *repo, const mla__files *files, git_oid *ou
     for (size_t i = 0; i < files->len && rc == 0; i++) {
         const mla__file *file = &files->items[i];
         git_oid blob;
-        // Not git_blob_create_from_buffer: it writes and syncs what is there already.
+        // Not git_blob_create_from_buffer: it writes what is there already.
         rc = git_odb_write(&blob, odb, file->bytes, file->len, GIT_OBJECT_BLOB);
         if (rc == 0) rc = git_treebuilder_insert(NULL, builder, file->name, &blob,
                                                  GIT_FILEMODE_BLOB);
@@ -141,16 +262,21 @@ static int write_tree(git_repository *repo, const mla__files *files, git_oid *ou
     return rc;
 }
 
-// The ref comes last: a crash before it leaves loose objects that the next run writes again.
-static int write_ref(git_repository *repo, const git_oid *commit) {
-    char name[64] = "refs/states/";
-    git_oid_tostr(name + strlen(name), MLA_OID_HEX, commit);
-    git_oid there;
-    if (git_reference_name_to_id(&there, repo, name) == 0) return 0;
-    git_reference *ref = NULL;
-    int rc = git_reference_create(&ref, repo, name, commit, 0, NULL);
-    git_reference_free(ref);
-    return rc == GIT_EEXISTS ? 0 : rc;
+// The ref comes last: a crash before it leaves loose objects that the next run writes again. It is
+// a file as git itself makes it; libgit2 would look at all that could stand in its way.
+static int write_ref(mla__snapshots *s, const git_oid *commit, mla_err *err) {
+    char id[MLA_OID_HEX], text[MLA_OID_HEX + 1], name[80], lock[88];
+    git_oid_tostr(id, sizeof id, commit);
+    snprintf(text, sizeof text, "%s\n", id);
+    snprintf(name, sizeof name, "refs/states/%s", id);
+    snprintf(lock, sizeof lock, "%s.lock", name);
+    if (faccessat(s->dir, name, F_OK, 0) == 0) return 0;
+    mkdirat(s->dir, "refs/states", 0755);      // git gc takes it away when all refs are packed
+    int fd = openat(s->dir, lock, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    int rc = fd < 0 ? -1 : mla_fs_write_all(fd, text, MLA_OID_HEX, NULL);
+    if (fd >= 0) close(fd);
+    if (rc == 0 && renameat(s->dir, lock, s->dir, name) == 0) return 0;
+    return mla_err_set(err, "%s: cannot write %s: %s", s->path, name, strerror(errno));
 }
 
 static int write_commit(git_repository *repo, const git_oid *tree_id, const char *message,
@@ -180,10 +306,10 @@ static int put(mla__snapshots *s, mla__snapshot *snapshot, const char *parent,
     write_message(&message, snapshot);
     int rc = write_tree(s->repo, files, &tree);
     if (rc == 0) rc = write_commit(s->repo, &tree, mla_buf_text(&message), above, &commit);
-    if (rc == 0) rc = write_ref(s->repo, &commit);
     mla_buf_clear(&message);
     git_commit_free(above);
     if (rc < 0) return fail(s, "write a state", err);
+    if (write_ref(s, &commit, err) < 0) return -1;
     git_oid_tostr(snapshot->state.commit, MLA_OID_HEX, &commit);
     return 0;
 }
@@ -192,6 +318,7 @@ int mla__snapshots_put(mla__snapshots *s, mla__snapshot *snapshot, const char *p
                        const mla__files *files, mla_err *err) {
     pthread_mutex_lock(&s->lock);
     int rc = put(s, snapshot, parent, files, err);
+    s->dirty = true;
     pthread_mutex_unlock(&s->lock);
     return rc;
 }

@@ -1,4 +1,4 @@
-// JSON lines on disk: whole lines are appended and synced, or not at all. It leaves out what a line
+// JSON lines on disk: whole lines are appended, or not at all. It leaves out what a line
 // means: step_json.c and the stages that write metrics.
 #include "record/store.h"
 
@@ -11,14 +11,17 @@
 
 #include "base/buf.h"
 #include "base/fs.h"
+#include "base/log.h"
 #include "base/mem.h"
 
+#define SYNC_SECONDS 1.0
 #define LINE_MAX_BYTES ((size_t)64 << 20)   // a step is some 100 kB; more is not one of our files
 
 struct mla_lines {
     int fd;
     char *path;
     off_t end;      // where the last whole line ends
+    double synced_at;
 };
 
 static int fail(mla_err *err, const char *path, const char *doing) {
@@ -73,15 +76,23 @@ mla_lines *mla_lines_open(const char *path, mla_err *err) {
     return NULL;
 }
 
-// Writes at the end; 0 when all of it is on disk.
-static int write_at_end(const mla_lines *lines, const char *bytes, size_t len) {
+// Lines that come in quick succession share a sync, which costs more than all else of a line.
+static int sync_at_times(mla_lines *lines) {
+    double now = mla_clock();
+    if (now - lines->synced_at < SYNC_SECONDS) return 0;
+    lines->synced_at = now;
+    return fdatasync(lines->fd);
+}
+
+// Writes at the end; 0 when the kernel has all of it.
+static int write_at_end(mla_lines *lines, const char *bytes, size_t len) {
     for (size_t done = 0; done < len;) {
         ssize_t n = pwrite(lines->fd, bytes + done, len - done, lines->end + (off_t)done);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) return -1;
         done += (size_t)n;
     }
-    return fdatasync(lines->fd);
+    return sync_at_times(lines);
 }
 
 int mla_lines_append_take(mla_lines *lines, json_t *object, mla_err *err) {
@@ -104,7 +115,7 @@ int mla_lines_append_take(mla_lines *lines, json_t *object, mla_err *err) {
 
 void mla_lines_close(mla_lines *lines) {
     if (!lines) return;
-    fsync(lines->fd);       // each line is synced already: this is for the file's times
+    fsync(lines->fd);
     close(lines->fd);
     free(lines->path);
     free(lines);

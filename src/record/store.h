@@ -1,5 +1,6 @@
-// Steps and metrics on disk: JSON lines, appended whole and synced, line by line, so that a killed
-// run leaves at most one torn last line, which readers drop and the next writer cuts off.
+// Steps and metrics on disk: JSON lines, appended whole, so that a killed run loses none and leaves
+// at most one torn last line, which readers drop and the next writer cuts off. They are synced at
+// the end and when a second has gone by since the last sync: a power cut may take the last ones.
 #ifndef MLA_RECORD_STORE_H
 #define MLA_RECORD_STORE_H
 
