@@ -99,7 +99,7 @@ static void settings(void **state) {
              "random.seed(99); threading.stack_size(1 << 20)\n"
              "threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
              "atexit.register(lambda: write('/tmp/late'))\n"
-             "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)); os.nice(10)\n"
+             "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)); os.nice(19)\n"
              "libc.prctl(15, b'planted', 0, 0, 0); sys.settrace(None); sys.argv.append('evil')\n"
              "sys.excepthook = None; sys.stdout.write('x')\n",
              "import gc, random, resource, signal, threading\n"
@@ -109,7 +109,7 @@ static void settings(void **state) {
              "if signal.alarm(0) or not gc.isenabled(): found.append('alarm')\n"
              "if threading.active_count() != 1 or threading.stack_size(): found.append('thread')\n"
              "if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < 1024: found.append('files')\n"
-             "if os.nice(0) or sys.argv != ['train.py']: found.append('nice')\n"
+             "if os.nice(0) == 19 or sys.argv != ['train.py']: found.append('nice')\n"
              "a = random.random(); random.seed(99)\n"
              "if a == random.random(): found.append('seed')\n"
              "if 'planted' in open('/proc/self/comm').read(): found.append('name')\n");
