@@ -208,7 +208,10 @@ static int take_step(walk *w, char *take, mla_err *err) {
     int rc = mla_agent_submit(agent, &view, "person", "by-hand", &reply, 0, err);
     if (rc < 0) return rc;
     while ((rc = mla_agent_collect(agent, LOOK_SECONDS, &tag, &step, err)) == 0) {
-        if (mla_stop_wanted()) return 1;
+        if (!mla_stop_wanted()) continue;
+        fprintf(stderr, "the script is waited for, %.0f s at most; Ctrl-C again leaves at once\n",
+                w->task->limits.seconds);
+        return 1;
     }
     if (rc < 0) return rc;
     if (w->json) print_record(&step);

@@ -45,7 +45,7 @@ void mla_solve_show_start(mla_solve *solve) {
     } else {
         printf("%s: %s, %s is better; the starting script has %.5g (public half)\n", task->name,
                metric_of(solve), task->direction > 0 ? "higher" : "lower", task->init.public_half);
-        printf("%s, %d attempts of at most %d steps, %d side by side; into %s\n", o->model,
+        printf("%s; attempts: %d of at most %d steps, %d side by side; into %s\n", o->model,
                o->trajectories, o->steps, o->at_once, solve->dir);
         if (solve->steps) {
             printf("going on after %zu steps; best so far %.5g\n", solve->steps,
