@@ -75,6 +75,10 @@ MLA_MUST_USE int mla_agent_submit(mla_agent *agent, const mla_view *view, const 
 // outstanding), -1.
 MLA_MUST_USE int mla_agent_collect(mla_agent *agent, double wait_seconds, size_t *tag,
                                    mla_step *out, mla_err *err);
+// The same with no end of waiting but Ctrl-C: 0 when none is outstanding or mla_stop_wanted().
+MLA_MUST_USE int mla_agent_await(mla_agent *agent, size_t *tag, mla_step *out, mla_err *err);
+// Drops all steps that are out; their runs are ended.
+void mla_agent_cancel(mla_agent *agent);
 
 // ---- whole trajectories ----------------------------------------------------------------------
 

@@ -81,7 +81,7 @@ static int take_in(rounds *r, mla_err *err) {
     do {
         size_t at;
         mla_step step;
-        int rc = mla_agent_collect(r->agent, 3600, &at, &step, err);
+        int rc = mla_agent_await(r->agent, &at, &step, err);
         if (rc <= 0) return rc;
         append(&r->lives[at], &step);
         if (r->sink(r->ctx, r->lives[at].episode, err) < 0) return -1;
@@ -124,18 +124,6 @@ static bool any_live(const rounds *r) {
     return false;
 }
 
-// Steps that are still out when a run stops early are awaited and dropped, so that the agent can be
-// used again.
-static void drop_outstanding(rounds *r) {
-    mla_err ignored;
-    size_t at;
-    mla_step step;
-    while (mla_env_outstanding(mla_agent_env(r->agent)) &&
-           mla_agent_collect(r->agent, 3600, &at, &step, &ignored) == 1) {
-        mla_step_clear(&step);
-    }
-}
-
 int mla_agent_run(mla_agent *agent, const mla_actor *actor, mla_episode *episodes, size_t n,
                   size_t at_once, mla_episode_sink sink, void *ctx, mla_err *err) {
     rounds r = {.agent = agent, .actor = actor, .n_live = at_once < n ? at_once : n,
@@ -152,7 +140,7 @@ int mla_agent_run(mla_agent *agent, const mla_actor *actor, mla_episode *episode
         retire(&r);
         if (rc == 0) next = fill(&r, episodes, n, next, err, &rc);
     }
-    drop_outstanding(&r);
+    mla_agent_cancel(agent);      // what is still out when a run stops early
     for (size_t i = 0; i < r.n_live; i++) free(r.lives[i].script);
     free(r.lives);
     free(r.views);

@@ -6,6 +6,7 @@
 
 #include "agent/agent.h"
 #include "agent/editor.h"
+#include "base/log.h"
 #include "base/mem.h"
 
 // A step on its way. Its place in the array is its tag in the environment.
@@ -174,4 +175,20 @@ int mla_agent_collect(mla_agent *agent, double wait_seconds, size_t *tag, mla_st
     finish_step(agent, p->task, &p->step, &facts);
     hand_over(p, tag, out);
     return 1;
+}
+
+int mla_agent_await(mla_agent *agent, size_t *tag, mla_step *out, mla_err *err) {
+    while (!mla_stop_wanted()) {
+        int rc = mla_agent_collect(agent, 0.2, tag, out, err);
+        if (rc || !mla_env_outstanding(agent->env)) return rc;
+    }
+    return 0;
+}
+
+void mla_agent_cancel(mla_agent *agent) {
+    mla_env_cancel(agent->env, NULL);
+    for (size_t i = 0; i < agent->n_slots; i++) {
+        if (agent->slots[i].status != FREE) mla_step_clear(&agent->slots[i].step);
+        agent->slots[i].status = FREE;
+    }
 }

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <math.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +17,7 @@
 #include "env/internal.h"
 
 #define DIFF_MAX ((size_t)8 << 20)      // bytes of the diff of two states
-#define QUEUE_MAX 1024        // replies waiting; submit waits for room
+#define QUEUE_MAX MLA_ENV_QUEUE
 #define WORKERS_MAX 1024
 
 typedef struct job {
@@ -28,6 +29,7 @@ typedef struct job {
     size_t tag;
     bool awaited;             // by mla_env_step, not to be collected
     bool ended;
+    atomic_bool cancelled;    // nobody wants its result
     int rc;
     mla_facts facts;
     mla_err err;
@@ -44,6 +46,7 @@ typedef struct {
     int index;
     pthread_t thread;
     bool started;             // the thread was created
+    job *job;                 // that it works on, or NULL
     size_t replaced;          // warm Pythons replaced, as of its last job
 } worker;
 
@@ -65,7 +68,7 @@ struct mla_env {
     pthread_cond_t ready;     // a job ended or asks for the editor, or a worker is up or failed
     job_list waiting, results;
     job_list asking;          // for the editor, to be asked on a thread that waits for results
-    bool editing;             // one is
+    job *edited;              // one that is, or NULL
     size_t outstanding;       // submitted and not yet collected
     bool stopping;
     worker *workers;
@@ -137,9 +140,13 @@ static void count(mla_env *env, const job *j) {
 static void finish(worker *w, const mla_runner *runner, job *j) {
     mla_env *env = w->env;
     w->replaced = mla__runner_replaced(runner);
-    if (j->rc == 0) count(env, j);
-    j->ended = true;
-    if (!j->awaited) push(&env->results, j);
+    if (j->cancelled) {
+        job_free(j);
+    } else {
+        if (j->rc == 0) count(env, j);
+        j->ended = true;
+        if (!j->awaited) push(&env->results, j);
+    }
     pthread_cond_broadcast(&env->ready);
 }
 
@@ -154,15 +161,18 @@ static void pass_on(mla_env *env, job *j) {
 // Has the next asking job answered; false when there is none or one is being answered. The lock is
 // held on entry and on return, but not while the editor works.
 static bool answer_one(mla_env *env) {
-    if (env->editing || !env->asking.head) return false;
-    job *j = pop(&env->asking);
-    env->editing = true;
+    if (env->edited || !env->asking.head) return false;
+    job *j = env->edited = pop(&env->asking);
     pthread_mutex_unlock(&env->lock);
     mla__wish_ask(&j->wish, &env->editor);
     pthread_mutex_lock(&env->lock);
-    env->editing = false;
-    push(&env->waiting, j);
-    pthread_cond_signal(&env->work);
+    env->edited = NULL;
+    if (j->cancelled) {
+        job_free(j);
+    } else {
+        push(&env->waiting, j);
+        pthread_cond_signal(&env->work);
+    }
     pthread_cond_broadcast(&env->ready);      // another may be asking
     return true;
 }
@@ -179,12 +189,16 @@ static void serve(worker *w, mla_runner *runner) {
             pthread_cond_wait(&env->work, &env->lock);
             continue;
         }
+        w->job = j;
         pthread_cond_signal(&env->room);
         pthread_mutex_unlock(&env->lock);
         stage.answers = j->answers;
+        stage.cancelled = &j->cancelled;
         j->rc = mla__step(&stage, j->task, &j->from, j->reply, &j->wish, &j->facts, &j->err);
         pthread_mutex_lock(&env->lock);
-        if (j->rc == 0 && j->wish.status == MLA__WISH_ASKED) pass_on(env, j);
+        w->job = NULL;
+        bool asks = j->rc == 0 && j->wish.status == MLA__WISH_ASKED;
+        if (asks && !j->cancelled) pass_on(env, j);
         else finish(w, runner, j);
     }
 }
@@ -225,6 +239,9 @@ static int start_workers(mla_env *env, mla_err *err) {
 static void stop_workers(mla_env *env) {
     pthread_mutex_lock(&env->lock);
     env->stopping = true;
+    for (int i = 0; i < env->n_workers; i++) {
+        if (env->workers[i].job) env->workers[i].job->cancelled = true;
+    }
     pthread_cond_broadcast(&env->work);
     pthread_mutex_unlock(&env->lock);
     for (int i = 0; i < env->n_workers; i++) {
@@ -459,6 +476,52 @@ int mla_env_collect(mla_env *env, double wait_seconds, size_t *tag, mla_facts *o
     if (!j) return 0;
     *tag = j->tag;
     return take_result(j, out, err) < 0 ? -1 : 1;
+}
+
+// --- cancelling --------------------------------------------------------------------------------
+
+static bool is_meant(const job *j, const size_t *tag) {
+    return !j->awaited && (!tag || j->tag == *tag);
+}
+
+static size_t drop(job_list *list, const size_t *tag) {
+    size_t dropped = 0;
+    for (size_t n = list->len; n > 0; n--) {
+        job *j = pop(list);
+        if (is_meant(j, tag)) {
+            job_free(j);
+            dropped++;
+        } else {
+            push(list, j);
+        }
+    }
+    return dropped;
+}
+
+static size_t mark(job *j, const size_t *tag) {
+    if (!j || j->cancelled || !is_meant(j, tag)) return 0;
+    j->cancelled = true;
+    return 1;
+}
+
+static bool any_cancelled(const mla_env *env) {
+    for (int i = 0; i < env->n_workers; i++) {
+        const job *j = env->workers[i].job;
+        if (j && j->cancelled) return true;
+    }
+    return false;
+}
+
+size_t mla_env_cancel(mla_env *env, const size_t *tag) {
+    pthread_mutex_lock(&env->lock);
+    size_t n = drop(&env->waiting, tag) + drop(&env->asking, tag) + drop(&env->results, tag);
+    n += mark(env->edited, tag);
+    for (int i = 0; i < env->n_workers; i++) n += mark(env->workers[i].job, tag);
+    env->outstanding -= n;
+    pthread_cond_broadcast(&env->room);
+    while (any_cancelled(env)) pthread_cond_wait(&env->ready, &env->lock);
+    pthread_mutex_unlock(&env->lock);
+    return n;
 }
 
 size_t mla_env_outstanding(const mla_env *env) {

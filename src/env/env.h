@@ -86,8 +86,11 @@ char *mla_env_diff(mla_env *env, const mla_state *from, const mla_state *to, mla
 MLA_MUST_USE int mla_env_step(mla_env *env, const mla_task *task, const mla_state *from,
                               const char *reply, mla_facts *out, mla_err *err);
 
-// The same, asynchronously: any number may be submitted; results come back one by one as they end.
-// `tag` is returned with its result. Collect blocks until one is ready (or wait_seconds pass):
+#define MLA_ENV_QUEUE 1024     // replies that wait for a worker
+
+// The same, asynchronously; results come back one by one as they end. While MLA_ENV_QUEUE replies
+// wait for a worker submit waits too; what is done waits to be collected. `tag` is returned with its
+// result. Collect blocks until one is ready (or wait_seconds pass):
 // 1 and a result, 0 when none came in time or none is outstanding, -1 as above. An editor that is
 // not for any thread works inside collect (and step), beyond wait_seconds if it must.
 MLA_MUST_USE int mla_env_submit(mla_env *env, const mla_task *task, const mla_state *from,
@@ -95,6 +98,11 @@ MLA_MUST_USE int mla_env_submit(mla_env *env, const mla_task *task, const mla_st
 MLA_MUST_USE int mla_env_collect(mla_env *env, double wait_seconds, size_t *tag, mla_facts *out,
                                  mla_err *err);
 size_t mla_env_outstanding(const mla_env *env);
+// Drops what was submitted under `tag`, or everything (NULL): what waits is not begun, a run under
+// way is ended with all its processes, results that were not collected are gone, and no tag of them
+// comes back. Nothing of their runs is alive when it returns. A call of an editor under way is not
+// broken off; its answer is dropped. Returns how many were dropped. mla_env_step's are left alone.
+size_t mla_env_cancel(mla_env *env, const size_t *tag);
 
 // Counters since creation.
 typedef struct mla_env_stats {

@@ -245,6 +245,8 @@ static void follow(run *r) {
         if (fds[2].revents) on_stream(r, 1, &r->err);
         if (fds[0].revents) on_message(r);
         double now = mla_clock();
+        bool unwanted = r->request->cancelled && *r->request->cancelled;
+        if (unwanted && r->phase == RUN_SCRIPT) end_run(r, MLA_OUTCOME_SANDBOX_FAILED, "cancelled");
         if (r->phase < RUN_GONE && now >= r->deadline) on_deadline(r);
         if (now >= next_tick) {
             on_tick(r);

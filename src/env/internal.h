@@ -2,6 +2,7 @@
 #ifndef MLA_ENV_INTERNAL_H
 #define MLA_ENV_INTERNAL_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -219,6 +220,7 @@ typedef struct mla__stage {                   // what carrying out an action nee
     bool private_scores;
     mla_action_set offered;
     mla_editor editor;                        // .edit NULL: none
+    const atomic_bool *cancelled;             // of the job at hand: its run is to end
 } mla__stage;
 
 // An instruction on its way to an editor that works on the thread of whoever waits for the result.

@@ -5,6 +5,7 @@
 #ifndef MLA_ENV_RUNNER_H
 #define MLA_ENV_RUNNER_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -32,6 +33,7 @@ typedef struct mla_run_request {
                              // all files that it has written
     uint64_t seed;           // of random and numpy.random
     size_t max_output;       // ceiling in bytes of each of `out` and `err`
+    const atomic_bool *cancelled;   // once it is set the run is ended: SANDBOX_FAILED; or NULL
 } mla_run_request;
 
 typedef struct mla_run_result {

@@ -163,6 +163,7 @@ static int run_split(act *a, const char *script, size_t split, mla__result *r, m
     mla_run_request request = {
         .data_dir = seen.data_dir, .script = script, .seconds = seen.limits.seconds,
         .memory_mb = seen.limits.memory_mb, .seed = RUN_SEED, .max_output = MLA__STREAM_MAX,
+        .cancelled = a->stage->cancelled,
     };
     mla_run_result run;
     int rc = mla__runner_run(a->stage->runner, &request, &run, err);
@@ -192,6 +193,10 @@ static void add_run(const mla_task *task, size_t split, mla__result *more, mla__
 
 // Runs the script once a split, up to the first that fails. The score is the mean.
 static int run_anew(act *a, const char *script, mla__result *r, mla_err *err) {
+    if (a->stage->cancelled && *a->stage->cancelled) {      // as it waited for another's result
+        r->outcome = MLA_OUTCOME_SANDBOX_FAILED;
+        return 0;
+    }
     const size_t splits = (size_t)a->task->splits;
     int rc = run_split(a, script, 0, r, err);
     for (size_t s = 1; rc == 0 && r->outcome == MLA_OUTCOME_OK && s < splits; s++) {

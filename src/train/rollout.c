@@ -72,11 +72,12 @@ static int take_in(making *m) {
     size_t tag;
     mla_step step;
     int rc;
-    while ((rc = mla_agent_collect(m->agent, 3600, &tag, &step, m->err)) == 1) {
+    while ((rc = mla_agent_await(m->agent, &tag, &step, m->err)) == 1) {
         size_t samples = (size_t)m->options->samples;
         m->out->states[tag / samples].steps[tag % samples] = step;
         m->out->execute_seconds += step.cost.cached ? 0 : step.cost.run_seconds;
     }
+    mla_agent_cancel(m->agent);        // what is still out at Ctrl-C or after an error
     return rc;
 }
 
