@@ -34,6 +34,7 @@ static void unix_sockets(void **state) {
         "a, b = socket.socketpair()\n"
         "attempt('pair', lambda: a.connect('/run/docker.sock'))\n"
         "attempt('bind', lambda: socket.socket(socket.AF_UNIX).bind('/tmp/s'))\n", 7);
+    attack_flagged(MLA_FLAG_READ_OUTSIDE);
 }
 
 static void other_processes(void **state) {
@@ -54,6 +55,7 @@ static void other_processes(void **state) {
         "pidfd = os.pidfd_open(1)\n"
         "call('getfd', 438, pidfd, 3, 0)\n"
         "call('setns', 308, pidfd, 0x20000000)\n", 35);
+    attack_flagged(MLA_FLAG_READ_OUTSIDE);
 }
 
 // Process 1 of the run is deaf to those below it; the warm Python and mlagent are not to be seen.
@@ -114,6 +116,7 @@ static void proc_and_sys(void **state) {
         "'/dev/kvm',\n"
         "             '/dev/fuse', '/etc/shadow', '/etc/passwd', '/root/.ssh', '/home', '/boot'):\n"
         "    attempt(path, lambda: os.listdir(path) if os.path.isdir(path) else read(path))\n", 20);
+    attack_flagged(MLA_FLAG_READ_OUTSIDE);
 }
 
 // The host's files by every way that leads to a name.
@@ -143,6 +146,7 @@ static void answers_and_other_tasks(void **state) {
         "         and f in ('toy.csv', 'other.csv', 'canary', 'secret')]\n"
         "won.extend(found)\n", w.f.home, w.f.root);
     attack_wins_nothing(code, 47);
+    attack_flagged(MLA_FLAG_READ_OUTSIDE | MLA_FLAG_TOUCHED_EVALUATION);
     free(code);
 }
 
@@ -161,6 +165,7 @@ static void inherited_descriptors_and_environment(void **state) {
         "won.append('env')\n"
         "if [k for k in os.environ if k.startswith(('MLA', 'AWS', 'OPENAI', 'SSH', 'GIT'))]:\n"
         "    won.append('more env')\n", 1021);
+    attack_flagged(MLA_FLAG_READ_OUTSIDE);
 }
 
 // What looks like a word from inside to the host: the report's pipe takes the script's bytes.
@@ -203,6 +208,9 @@ static void read_only_files(void **state) {
         "for path in ('/usr/lib/x.py', '/x', '/dev/x', '/mla/x', '/etc/x', sys.prefix + '/x',\n"
         "             os.path.dirname(os.__file__) + '/x.py'):\n"
         "    attempt(path, lambda: write(path))\n", 62);
+    attack_flagged(MLA_FLAG_READ_OUTSIDE);
+    attack_wins_nothing("attempt('plain', lambda: open('data/test.csv', 'r+'))\n", 1);
+    attack_flagged(MLA_FLAG_TOUCHED_EVALUATION);
 }
 
 int main(void) {

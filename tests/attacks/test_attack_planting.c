@@ -13,9 +13,11 @@ static void planting(const char *plant, const char *look) {
     free(first);
     char *second = mla_format("%sfound = []\n%sprint('clean' if not found else found)\n",
                               attack_prelude, look);
+    unsigned flags = w.flags;                                // of the planting
     attack_expect(attack_edit(&w.start, second), MLA_OUTCOME_NO_SUBMISSION, 0, "\n| clean");
     free(second);
     attack_leaves_no_trace();
+    w.flags = flags;
 }
 
 static void files(void **state) {
@@ -37,6 +39,7 @@ static void places_outside_the_workspace(void **state) {
                         "          os.path.dirname(os.__file__), "
                         "os.path.dirname(ctypes.__file__)):\n"
                         "    attempt(d, lambda: write(d + '/planted'))\n", 16);
+    attack_flagged(MLA_FLAG_READ_OUTSIDE);
 }
 
 static void imports(void **state) {
@@ -67,6 +70,7 @@ static void imports(void **state) {
              "if child.stdout != '1\\n': found.append(child.stderr)\n"
              "found += glob.glob('**/*.pyc', recursive=True) + glob.glob('/tmp/**', "
              "recursive=True)[1:]\n");
+    attack_flagged(MLA_FLAG_TOUCHED_EVALUATION);
 }
 
 // The files of a state are its own: what shadows a package in the workspace shadows nothing that
@@ -87,6 +91,7 @@ static void patched_modules(void **state) {
              "if not csv.DictReader or not pandas.DataFrame({'a': [1]}).to_csv(): "
              "found.append('csv')\n"
              "if 'evil' in sys.modules or '/tmp' in sys.path: found.append('module')\n");
+    attack_flagged(MLA_FLAG_TOUCHED_EVALUATION);
 }
 
 static void settings(void **state) {

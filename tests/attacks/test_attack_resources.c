@@ -132,6 +132,7 @@ static void a_clock_of_its_own(void **state) {
                 "except OSError: pass\n"
                 "open('task.yaml', 'w').write('limits: {seconds: 9999}')\n"
                 "while True: pass\n", MLA_OUTCOME_TIME_OUT, 0.5, "time limit");
+    attack_flagged(MLA_FLAG_TOUCHED_EVALUATION);
 }
 
 // Daemons in sessions of their own, forked twice, deaf to signals, with the streams held open.
