@@ -79,12 +79,38 @@ static void test_refused(void **state) {
         {"editor: {kind: human}\n", "is not \"none\", \"policy\" or \"endpoint\""},
         {"editor: {colour: red}\n", "colour"},
         {"prompt: {feedback_bytes: 3}\n", "from 64 to 100000"},
+        {"reward: {form: lenient}\n", "\"lenient\" is none of paper no_scaling binary"},
+        {"rl: {drop_flagged: 2}\n", "from 0 to 1"},
     };
     for (size_t i = 0; i < MLA_COUNT(rows); i++) {
         mla_config c;
         mla_err err = {{0}};
         assert_int_equal(load(&c, rows[i][0], &err), -1);
         if (!strstr(err.text, rows[i][1])) fail_msg("%s", err.text);
+    }
+}
+
+// Every form of the reward is kept by its name; flagged actions give no gradient unless told.
+static void test_reward_and_flags(void **state) {
+    (void)state;
+    for (int form = 0; form < MLA_REWARD_FORM_COUNT; form++) {
+        mla_config c, again;
+        mla_err err = {{0}};
+        char *more = mla_format("reward: {form: %s, alpha: 3}\n%s",
+                                mla_reward_form_name((mla_reward_form)form),
+                                form % 2 ? "rl: {drop_flagged: 0}\n" : "");
+        char *path = mla_fs_join(dir, "saved.yaml");
+        if (load(&c, more, &err) < 0) fail_msg("%s", err.text);
+        assert_int_equal(mla_config_save(&c, path, &err), 0);
+        if (mla_config_load(&again, path, &err) < 0) fail_msg("%s", err.text);
+        assert_int_equal(again.reward.form, form);
+        assert_true(again.reward.alpha == 3);
+        assert_int_equal(c.rl.drop_flagged, !(form % 2));
+        assert_int_equal(again.rl.drop_flagged, c.rl.drop_flagged);
+        mla_config_clear(&c);
+        mla_config_clear(&again);
+        free(path);
+        free(more);
     }
 }
 
@@ -103,6 +129,7 @@ int main(void) {
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_reward_and_flags),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }

@@ -49,6 +49,7 @@ static int remove_place(void **state) {
 typedef struct {
     mla_outcome outcome;
     double reward, public_half, private_half;
+    unsigned flags;
 } fact;
 
 static void record(place *p, const char *model, const char *task, int number, const fact *facts,
@@ -71,6 +72,8 @@ static void record(place *p, const char *model, const char *task, int number, co
         step.kind = MLA_ACTION_EDIT_SCRIPT;
         step.outcome = facts[i].outcome;
         step.reward.reward = facts[i].reward;
+        step.reward.gain = isfinite(facts[i].public_half) ? facts[i].reward - 0.5 : NAN;
+        step.flags = facts[i].flags;
         step.reward.score_after = facts[i].public_half;
         step.score_private = facts[i].private_half;
         step.final = whole && i + 1 == n;
@@ -83,16 +86,16 @@ static void record(place *p, const char *model, const char *task, int number, co
 }
 
 static const fact good[] = {
-    {MLA_OUTCOME_OK, 0.5, NAN, NAN},
-    {MLA_OUTCOME_OK, 0.8, 0.7, 0.8},
-    {MLA_OUTCOME_SCRIPT_ERROR, 0, NAN, NAN},
-    {MLA_OUTCOME_TIME_OUT, 0.5, NAN, NAN},
+    {MLA_OUTCOME_OK, 0.5, NAN, NAN, 0},
+    {MLA_OUTCOME_OK, 0.8, 0.7, 0.8, 0},
+    {MLA_OUTCOME_SCRIPT_ERROR, 0, NAN, NAN, MLA_FLAG_READ_OUTSIDE},
+    {MLA_OUTCOME_TIME_OUT, 0.5, NAN, NAN, 0},
 };
 static const fact poor[] = {
-    {MLA_OUTCOME_INVALID_ACTION, 0, NAN, NAN},
-    {MLA_OUTCOME_SANDBOX_FAILED, NAN, NAN, NAN},
+    {MLA_OUTCOME_INVALID_ACTION, 0, NAN, NAN, 0},
+    {MLA_OUTCOME_SANDBOX_FAILED, NAN, NAN, NAN, 0},
 };
-static const fact error[] = {{MLA_OUTCOME_OK, 0.9, 20, 15}};
+static const fact error[] = {{MLA_OUTCOME_OK, 0.9, 20, 15, 0}};
 
 static json_t *read_table(place *p) {
     char *path = mla_run_path(p->run, "eval/table.json");
@@ -132,6 +135,7 @@ static void a_row_has_the_exact_numbers(void **state) {
     is_number(row, "steps", 6);
     is_number(row, "valid_rate", 3.0 / 6);
     is_number(row, "improved_share", 1.0 / 6);
+    is_number(row, "flagged_share", 1.0 / 6);
     is_number(row, "score_init", 0.6);
     is_number(row, "score_best_reference", 1.0);
     is_number(row, "score_avg", 0.7);                // 0.8 and the starter's 0.6
@@ -190,15 +194,15 @@ static void prints_aligned_lines(void **state) {
     // Headings, three rows, the mean of the two training tasks, the note.
     const char *expected =
         "model  task             split     metric    runs  valid  improved  starter  average  best"
-        "  reference             gain  best gain\n"
+        "  reference             gain  best gain  flagged\n"
         "sft    up               train     accuracy     2    50%       17%      0.6      0.7   0.8"
-        "          1  +0.250 +- 0.250     +0.500\n"
+        "          1  +0.250 +- 0.250     +0.500      17%\n"
         "sft    second           train     accuracy     1    75%       25%      0.6      0.8   0.8"
-        "          1           +0.500     +0.500\n"
+        "          1           +0.500     +0.500      25%\n"
         "sft    down             held-out  mae          1   100%      100%       20       15    15"
-        "         10           +0.500     +0.500\n"
+        "         10           +0.500     +0.500       0%\n"
         "sft    mean of 2 tasks  train                       62%       21%"
-        "                                              +0.375     +0.500\n"
+        "                                              +0.375     +0.500      21%\n"
         "these are few\n";
     assert_string_equal(text, expected);
     free(text);
@@ -220,7 +224,7 @@ static void says_what_is_wrong(void **state) {
 
 static void wants_private_scores(void **state) {
     place *p = *state;
-    const fact blind[] = {{MLA_OUTCOME_OK, 0.9, 0.8, NAN}};
+    const fact blind[] = {{MLA_OUTCOME_OK, 0.9, 0.8, NAN, 0}};
     record(p, "sft", "up", 0, blind, 1, true);
     assert_int_equal(mla_eval_table(p->run, tasks, 2, "", &p->err), -1);
     assert_non_null(strstr(p->err.text, "sft-up-00"));

@@ -53,7 +53,8 @@
     X(INT, max_steps, max_steps, 1, 1000)                     \
     X(INT, checkpoint_every, checkpoint_every, 1, 1000000)    \
     X(INT, sample_int8, sample_int8, 0, 1)                    \
-    X(REAL, sampling_cap, sampling_cap, 1, 1000)
+    X(REAL, sampling_cap, sampling_cap, 1, 1000)              \
+    X(INT, drop_flagged, drop_flagged, 0, 1)
 #define EVAL_FIELDS(X)                                        \
     X(INT, trajectories, trajectories, 1, 10000)              \
     X(INT, max_steps, max_steps, 1, 1000)                     \

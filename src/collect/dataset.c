@@ -14,9 +14,9 @@
 #include "env/action.h"
 #include "record/store.h"
 
-// An edit is learned from unless it clearly hurt: 0.5 is no change, and one that is a little worse
-// is as likely noise as a mistake.
-#define EDIT_REWARD_MIN 0.45
+// An edit is learned from unless it clearly hurt: one that is a little worse is as likely noise as
+// a mistake. By its gain, which every form of the reward leaves as it is.
+#define EDIT_GAIN_MIN (-0.05)
 
 typedef enum { EDIT, UNDO, FINAL, LOOK, SORTS } sort;
 
@@ -77,9 +77,9 @@ static sort sort_of(mla_action_kind kind) {
 }
 
 static bool worth_learning(const mla_step *step) {
-    if (step->kind == MLA_ACTION_NONE || isnan(step->reward.reward)) return false;
+    if (step->kind == MLA_ACTION_NONE || isnan(step->reward.reward) || step->flags) return false;
     if (mla_outcome_class_of(step->outcome) != MLA_CLASS_DONE) return false;
-    return !mla_action_is_edit(step->kind) || step->reward.reward >= EDIT_REWARD_MIN;
+    return !mla_action_is_edit(step->kind) || step->reward.gain >= EDIT_GAIN_MIN;
 }
 
 // An edit is its blocks; all else is its kind.

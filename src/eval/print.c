@@ -10,7 +10,7 @@
 
 #define TABLE_MAX_BYTES ((size_t)16 << 20)
 #define CELL 64
-#define COLUMNS 13
+#define COLUMNS 14
 #define TEXT_COLUMNS 4         // the first ones, set to the left
 
 typedef struct {
@@ -52,7 +52,7 @@ static void put_gain(char cell[CELL], double value, double sem) {
 static void put_headings(lines *all) {
     static const char *const headings[COLUMNS] = {
         "model", "task", "split", "metric", "runs", "valid", "improved", "starter", "average",
-        "best", "reference", "gain", "best gain"};
+        "best", "reference", "gain", "best gain", "flagged"};
     line *l = push_line(all);
     for (int c = 0; c < COLUMNS; c++) put_text(l->cells[c], headings[c]);
 }
@@ -76,6 +76,7 @@ static void put_row(lines *all, const json_t *row) {
     put_score(l->cells[10], number_of(row, "score_best_reference"));
     put_gain(l->cells[11], number_of(row, "gain_avg"), number_of(row, "gain_sem"));
     put_gain(l->cells[12], number_of(row, "gain_best"), NAN);
+    put_share(l->cells[13], number_of(row, "flagged_share"));
 }
 
 static bool same(const json_t *a, const json_t *b, const char *key) {
@@ -110,6 +111,7 @@ static void put_mean(lines *all, const json_t *rows, const json_t *like) {
     put_share(l->cells[6], mean_of(rows, like, "improved_share", &n));
     put_gain(l->cells[11], mean_of(rows, like, "gain_avg", &n), NAN);
     put_gain(l->cells[12], mean_of(rows, like, "gain_best", &n), NAN);
+    put_share(l->cells[13], mean_of(rows, like, "flagged_share", &n));
 }
 
 static void put_means(lines *all, const json_t *rows) {

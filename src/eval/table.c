@@ -15,7 +15,7 @@ static const char *const model_order[] = {"untrained", "sft", "rl"};
 // --- a row --------------------------------------------------------------------------------------
 
 typedef struct {
-    size_t steps, valid, improved;
+    size_t steps, valid, improved, flagged;
     double *scores, *gains;      // [n], owned
     size_t n;
 } tally;
@@ -32,7 +32,8 @@ static int add_trajectory(tally *t, const mla_trajectory *trajectory, mla_err *e
         const mla_step *step = &trajectory->steps[i];
         mla_outcome_class class = mla_outcome_class_of(step->outcome);
         t->valid += class == MLA_CLASS_DONE || class == MLA_CLASS_CORNER;
-        t->improved += step->reward.reward > 0.5;
+        t->improved += step->reward.gain > 0;
+        t->flagged += step->flags != 0;
     }
     t->steps += trajectory->n_steps;
     return 0;
@@ -68,6 +69,7 @@ static json_t *row_json(const tally *t, const char *model, const mla_task *task)
     json_object_set_new(row, "steps", json_integer((json_int_t)t->steps));
     set_number(row, "valid_rate", (double)t->valid / (double)t->steps);
     set_number(row, "improved_share", (double)t->improved / (double)t->steps);
+    set_number(row, "flagged_share", (double)t->flagged / (double)t->steps);
     set_number(row, "score_init", task->init.private_half);
     set_number(row, "score_best_reference", task->best.private_half);
     set_number(row, "score_avg", mla__mean(t->scores, t->n));

@@ -81,7 +81,7 @@ static void reward_chart(mla_buf *out, const json_t *lines) {
 }
 
 static void rl_lines(mla_buf *out, const json_t *lines) {
-    static const curve shares[] = {{"improved_share", "improving (reward > 0.5)"},
+    static const curve shares[] = {{"improved_share", "improving (gain > 0)"},
                                    {"valid_share", "valid"}};
     static const curve policy[] = {{"entropy", "entropy"}, {"kl", "KL to the fine-tuned model"}};
     static const curve gap[] = {{"logprob_gap_max", "largest"}, {"logprob_gap_mean", "mean"}};

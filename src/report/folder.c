@@ -80,7 +80,7 @@ static int count_expert_step(void *ctx, json_t *object, mla_err *err) {
     row->steps++;
     row->valid += class_of == MLA_CLASS_DONE || class_of == MLA_CLASS_CORNER;
     row->edits += mla_action_is_edit(step.kind);
-    row->improved += step.reward.reward > 0.5;
+    row->improved += step.reward.gain > 0;
     row->best_gain = fmax(row->best_gain, step.reward.gain);    // fmax leaves NaN out
     mla_step_clear(&step);
     return 0;

@@ -119,6 +119,11 @@ static void show_facts(mla_buf *out, const mla_step *step) {
         mla_buf_printf(out, "<span>gain %s</span>", mla__fmt_signed(r->gain).text);
     }
     mla_buf_printf(out, "<span>reward %s</span>", mla__fmt_tick(r->reward, 0.01).text);
+    if (step->flags) {
+        char *flags = mla_flag_text(step->flags);
+        mla_buf_printf(out, "<span>flagged: %s</span>", flags);
+        free(flags);
+    }
     if (step->cost.run_seconds > 0) {
         mla_buf_printf(out, "<span>ran %s%s</span>", mla__fmt_seconds(step->cost.run_seconds).text,
                        step->cost.cached ? " (cached)" : "");

@@ -43,8 +43,9 @@ typedef struct mla_rollout_state {
     const mla_task *task;
     mla_ids prompt;
     char *script;
-    mla_step *steps;           // [n_steps], those that have a reward, in sample order, owned
-    int n_steps;
+    mla_step *steps;           // [n_steps], those that have a reward, owned; in sample order, but
+                               // for what is not learned from, which comes after [0, n_learned)
+    int n_steps, n_learned;
 } mla_rollout_state;
 
 typedef struct mla_rollout {
@@ -52,6 +53,7 @@ typedef struct mla_rollout {
     int n_states;
     double generate_seconds, wait_seconds, execute_seconds;
     int dropped;               // samples without a reward: our machinery failed
+    int screened;              // samples with one that are not learned from: flagged
 } mla_rollout;
 
 // Samples states (s ~ pool) and actions (a ~ policy), executes each action while the others are

@@ -16,8 +16,8 @@ mla_rl_options mla_rl_options_default(void) {
         .ppo = {.clip_low = 0.2, .clip_high = 0.2, .kl_coef = 0.02, .entropy_coef = 0.0},
         .gamma = 1.0, .lambda = 1.0, .minibatches = 2, .epochs = 1, .lr = 1e-5, .critic_lr = 1e-2,
         .clip_norm = 1.0, .critic_epochs = 8, .critic_warmup = 1, .max_steps = 15,
-        .checkpoint_every = 5, .sampling_cap = 2.0, .prompt = mla_prompt_options_default(),
-        .compute = mla_compute_best(), .seed = 1};
+        .checkpoint_every = 5, .sampling_cap = 2.0, .drop_flagged = 1,
+        .prompt = mla_prompt_options_default(), .compute = mla_compute_best(), .seed = 1};
 }
 
 typedef struct {
@@ -37,16 +37,17 @@ typedef struct {
 
 typedef struct {
     double reward, reward_sq, gain;
-    int n, improved, valid, gains;
+    int n, improved, valid, gains, flagged;
     int actions[MLA_ACTION_COUNT + 1];   // the last one: none
     int outcomes[MLA_OUTCOME_COUNT];
+    int flags[MLA_FLAG_COUNT];
 } tally;
 
 static void tally_step(tally *t, const mla_step *step) {
     t->n++;
     t->reward += step->reward.reward;
     t->reward_sq += step->reward.reward * step->reward.reward;
-    t->improved += step->reward.reward > 0.5;
+    t->improved += step->reward.gain > 0;      // in every form of the reward; NaN is not
     mla_outcome_class class = mla_outcome_class_of(step->outcome);
     t->valid += class == MLA_CLASS_DONE || class == MLA_CLASS_CORNER;
     if (isfinite(step->reward.gain)) {
@@ -55,6 +56,8 @@ static void tally_step(tally *t, const mla_step *step) {
     }
     t->actions[step->kind == MLA_ACTION_NONE ? MLA_ACTION_COUNT : (int)step->kind]++;
     t->outcomes[step->outcome]++;
+    t->flagged += step->flags != 0;
+    for (int i = 0; i < MLA_FLAG_COUNT; i++) t->flags[i] += step->flags >> i & 1;
 }
 
 static tally tally_rollout(const mla_rollout *rollout) {
@@ -79,6 +82,14 @@ static json_t *count_outcomes(const tally *t) {
     json_t *counts = json_object();
     for (int i = 0; i < MLA_OUTCOME_COUNT; i++) {
         json_object_set_new(counts, mla_outcome_name((mla_outcome)i), json_integer(t->outcomes[i]));
+    }
+    return counts;
+}
+
+static json_t *count_flags(const tally *t) {
+    json_t *counts = json_object();
+    for (int i = 0; i < MLA_FLAG_COUNT; i++) {
+        json_object_set_new(counts, mla_flag_name(i), json_integer(t->flags[i]));
     }
     return counts;
 }
@@ -116,9 +127,11 @@ static int write_metrics(rl *r, int iteration, const tally *t, const mla_rollout
     set_number(line, "execute_seconds", rollout->execute_seconds);
     set_number(line, "update_seconds", u->seconds);
     set_number(line, "wait_seconds", rollout->wait_seconds);
-    json_object_set_new(line, "dropped", json_integer(rollout->dropped));
+    json_object_set_new(line, "dropped", json_integer(rollout->dropped + rollout->screened));
+    json_object_set_new(line, "flagged", json_integer(t->flagged));
     json_object_set_new(line, "actions", count_actions(t));
     json_object_set_new(line, "outcomes", count_outcomes(t));
+    json_object_set_new(line, "flags", count_flags(t));
     return mla_lines_append_take(r->metrics, line, err);
 }
 

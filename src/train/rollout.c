@@ -81,19 +81,30 @@ static int take_in(making *m) {
     return rc;
 }
 
-// Keeps the samples with a reward, in sample order.
-static void close_ranks(making *m) {
-    for (int i = 0; i < m->out->n_states; i++) {
-        mla_rollout_state *s = &m->out->states[i];
-        for (int k = 0; k < m->options->samples; k++) {
-            if (s->steps[k].n_action && isfinite(s->steps[k].reward.reward)) {
-                s->steps[s->n_steps++] = s->steps[k];
-            } else {
-                m->out->dropped++;
-                mla_step_clear(&s->steps[k]);
-            }
+// Keeps a state's samples with a reward; those that are learned from come first.
+static void close_ranks_of(making *m, mla_rollout_state *s) {
+    int samples = m->options->samples;
+    mla_step *aside = MLA_NEW_ARRAY(mla_step, (size_t)samples);
+    for (int k = 0; k < samples; k++) {
+        mla_step *step = &s->steps[k];
+        if (!step->n_action || !isfinite(step->reward.reward)) {
+            m->out->dropped++;
+            mla_step_clear(step);
+        } else if (step->flags && m->options->drop_flagged) {
+            aside[s->n_steps++ - s->n_learned] = *step;
+        } else {
+            s->steps[s->n_learned++] = *step;
+            s->n_steps++;
         }
     }
+    int screened = s->n_steps - s->n_learned;
+    memcpy(s->steps + s->n_learned, aside, (size_t)screened * sizeof *aside);
+    m->out->screened += screened;
+    free(aside);
+}
+
+static void close_ranks(making *m) {
+    for (int i = 0; i < m->out->n_states; i++) close_ranks_of(m, &m->out->states[i]);
 }
 
 int mla__rollout_make(mla_rollout *out, mla_agent *agent, mla_policy *policy, const mla_pool *pool,

@@ -93,6 +93,8 @@ typedef struct mla_rl_options {
     double sampling_cap;       // tokens sampled in int8 count min(p / p_sampled, cap) times in the
                                // loss; p is the policy's before the update (truncated importance
                                // sampling: Yao et al., 2025, on off-policy RL frameworks)
+    int drop_flagged;          // 1: a flagged action (record/flag.h) gives no gradient, neither to
+                               // the policy nor to the critic, and no advantage is relative to it
     mla_prompt_options prompt;
     mla_compute compute;
     uint64_t seed;

@@ -10,7 +10,7 @@
 #include "base/rng.h"
 #include "train/internal.h"
 
-// One state's action tokens, action by action; all arrays [n].
+// The tokens of one state's actions that are learned from, action by action; all arrays [n].
 typedef struct {
     const mla_rollout_state *state;
     mla_group group;
@@ -23,7 +23,7 @@ typedef struct {
 static void scored_init(scored *s, const mla_rollout_state *state, int dim) {
     *s = (scored){.state = state};
     mla_group_init(&s->group, state->prompt.data, state->prompt.len);
-    for (int k = 0; k < state->n_steps; k++) {
+    for (int k = 0; k < state->n_learned; k++) {
         mla_group_add(&s->group, state->steps[k].action_ids, state->steps[k].n_action);
     }
     size_t n = (size_t)s->group.n_rows;
@@ -34,7 +34,7 @@ static void scored_init(scored *s, const mla_rollout_state *state, int dim) {
     s->d_logprob = s->returns + n, s->d_entropy = s->d_logprob + n;
     s->correction = s->d_entropy + n;
     s->hidden = MLA_NEW_ARRAY(float, n * (size_t)dim);
-    for (int k = 0, at = 0; k < state->n_steps; at += (int)state->steps[k++].n_action) {
+    for (int k = 0, at = 0; k < state->n_learned; at += (int)state->steps[k++].n_action) {
         memcpy(s->old + at, state->steps[k].logprobs, state->steps[k].n_action * sizeof(float));
     }
 }
@@ -99,7 +99,7 @@ static void advantages(const mla_rl_options *options, scored *all, int n) {
     int total = 0;
     for (int i = 0; i < n; i++) {
         const mla_rollout_state *state = all[i].state;
-        for (int k = 0, at = 0; k < state->n_steps; at += (int)state->steps[k++].n_action) {
+        for (int k = 0, at = 0; k < state->n_learned; at += (int)state->steps[k++].n_action) {
             mla_advantage_gae(state->steps[k].reward.reward, all[i].value + at,
                               (int)state->steps[k].n_action, options->gamma, options->lambda,
                               all[i].advantage + at, all[i].returns + at);
@@ -171,6 +171,8 @@ static double fit_critic(mla_trainer *t, const scored *all, int n) {
     return loss;
 }
 
+// Where the critic begins: the mean of all actions, so that it is there even when none is learned
+// from.
 static double mean_reward(const mla_rollout *rollout) {
     double total = 0;
     int n = 0;
@@ -190,7 +192,7 @@ int mla__update_run(mla_trainer *t, const mla_rollout *rollout, int iteration,
     *stats = (mla_update_stats){0};
     if (iteration == 1) mla__critic_set_bias(t->critic, mean_reward(rollout));
     for (int i = 0; i < rollout->n_states; i++) {
-        if (!rollout->states[i].n_steps) continue;
+        if (!rollout->states[i].n_learned) continue;
         scored_init(&all[n], &rollout->states[i], dim);
         evaluate(t, &all[n++]);
     }
