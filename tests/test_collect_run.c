@@ -249,6 +249,7 @@ static void check_sample(stage *s, const mla_step *step) {
     const mla_tokenizer *tok = mla_policy_tokenizer(s->policy);
     assert_int_not_equal(step->kind, MLA_ACTION_NONE);
     assert_int_equal(step->outcome, MLA_OUTCOME_OK);
+    assert_int_equal(step->flags, 0);
     if (step->kind == MLA_ACTION_EDIT_SCRIPT) assert_true(step->reward.reward >= 0.45);
     assert_null(step->logprobs);
     assert_true(step->ended);
@@ -275,7 +276,7 @@ static void the_data_set_is_what_is_worth_learning(void **state) {
     for (size_t i = 0; i < expert.steps.len; i++) {
         const mla_step *step = &expert.steps.items[i];
         good += step->kind == MLA_ACTION_EDIT_SCRIPT && step->outcome == MLA_OUTCOME_OK &&
-                step->reward.reward >= 0.45;
+                step->reward.reward >= 0.45 && !step->flags;
     }
     mla_steps samples;
     char *path = mla_run_path(s->run, "sft/steps.jsonl");
@@ -292,6 +293,42 @@ static void the_data_set_is_what_is_worth_learning(void **state) {
     assert_true(counts[MLA_ACTION_UNDO_EDIT] > 0 && counts[MLA_ACTION_FINAL_ANSWER] > 0);
     mla_steps_clear(&samples);
     mla_trajectories_clear(&expert);
+}
+
+// The same trajectories with every second edit flagged: those are not learned from.
+static void the_data_set_has_nothing_flagged(void **state) {
+    stage *s = *state;
+    open_run(s, "main");
+    mla_trajectories expert = read_all(s, "expert/steps.jsonl");
+    open_run(s, "flagged");
+    char *path = mla_run_path(s->run, "expert/steps.jsonl");
+    mla_lines *lines = mla_lines_open(path, &s->err);
+    size_t edits = 0, good = 0;
+    for (size_t i = 0; i < expert.steps.len; i++) {
+        mla_step *step = &expert.steps.items[i];
+        bool edit = step->kind == MLA_ACTION_EDIT_SCRIPT && step->outcome == MLA_OUTCOME_OK &&
+                    step->reward.reward >= 0.45 && !step->flags;
+        if (edit && edits++ % 2) step->flags = MLA_FLAG_READ_OUTSIDE;
+        good += edit && !step->flags;
+        OK(mla_store_append(lines, step, &s->err));
+    }
+    mla_lines_close(lines);
+    mla_trajectories_clear(&expert);
+    free(path);
+    assert_true(good > 0 && good < edits);
+    mla_dataset_options o = mla_dataset_options_default();
+    OK(mla_dataset_build(s->run, s->env, s->policy, s->tasks, 1, &o, &s->err));
+    mla_steps samples;
+    path = mla_run_path(s->run, "sft/steps.jsonl");
+    OK(mla_store_read(path, &samples, &s->err));
+    size_t learned = 0;
+    for (size_t i = 0; i < samples.len; i++) {
+        assert_int_equal(samples.items[i].flags, 0);
+        learned += samples.items[i].kind == MLA_ACTION_EDIT_SCRIPT;
+    }
+    assert_int_equal(learned, good);
+    mla_steps_clear(&samples);
+    free(path);
 }
 
 static bool same_prompt(const mla_step *a, const mla_step *b) {
@@ -481,6 +518,7 @@ int main(void) {
         cmocka_unit_test(steps_are_whole_and_lead_on),
         cmocka_unit_test(resumes_what_was_cut_off),
         cmocka_unit_test(the_data_set_is_what_is_worth_learning),
+        cmocka_unit_test(the_data_set_has_nothing_flagged),
         cmocka_unit_test(the_data_set_keeps_its_ceilings),
         cmocka_unit_test(evaluates_and_resumes),
         cmocka_unit_test(private_scores_reach_the_table),

@@ -74,6 +74,7 @@ static void append_trajectory(mla_lines *lines, const char *task, const char *na
             s.final = i == 4;
         } else if (i == 2) {
             judge(&s, 2.0, 2.0 - reach, 0.5);
+            s.flags = MLA_FLAG_COPIED_SAMPLE | MLA_FLAG_FAKE_SCORES;
             s.feedback = mla_strdup("The script ran. Score: better than before.");
         } else {
             s.outcome = i == 1 ? MLA_OUTCOME_EDIT_FAILED : MLA_OUTCOME_SCRIPT_ERROR;
@@ -343,6 +344,7 @@ static void test_trajectory(void **state) {
     write_run(*state);
     char *page = make_page(*state);
     assert_has(page, "eval-7");
+    assert_has(page, "<span>flagged: copied_sample, fake_scores</span>");
     assert_null(strstr(page, "eval-6"));
     const char *shown = strstr(page, "A trajectory to read");
     assert_non_null(shown);

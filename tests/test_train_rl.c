@@ -343,9 +343,11 @@ static int counts_are_of_the_steps(const char *run, bool drops, mla_steps *out) 
     assert_int_equal((int)out->len, c.iterations * 2 * 4);
     for (int i = 0; i < c.iterations; i++) {
         int improved = 0, flagged = 0;
+        char name[16];
+        snprintf(name, sizeof name, "rl-%d-", i + 1);
         for (size_t k = (size_t)i * 8; k < (size_t)(i + 1) * 8; k++) {
             const mla_step *step = &out->items[k];
-            assert_int_equal(atoi(step->trajectory + strlen("rl-")), i + 1);
+            assert_int_equal(strncmp(step->trajectory, name, strlen(name)), 0);
             improved += step->reward.gain > 0;
             flagged += step->flags == MLA_FLAG_READ_OUTSIDE;
         }

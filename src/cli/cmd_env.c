@@ -174,6 +174,9 @@ static void print_step(const mla_step *step) {
     if (step->cost.run_seconds > 0) {
         printf("   %.2f s%s", step->cost.run_seconds, step->cost.cached ? " (cached)" : "");
     }
+    char *flags = mla_flag_text(step->flags);
+    if (*flags) printf("   flagged: %s", flags);
+    free(flags);
     puts(*colour ? "\033[0m" : "");
 }
 
