@@ -1,5 +1,5 @@
-// Cancelling what was submitted: what waits is not begun, what runs is ended, nothing comes back, and
-// the environment goes on. The runs here sleep for longer than a test may take.
+// Cancelling what was submitted: what waits is not begun, what runs is ended, nothing comes back,
+// and the environment goes on. The runs here sleep for longer than a test may take.
 #include "env_fixture.h"
 
 static void submit_sleep(const toy *t, size_t tag, int k, int seconds) {

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <math.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,6 +74,7 @@ struct mla_env {
     bool stopping;
     worker *workers;
     int n_workers, n_up, n_failed;
+    int threads;              // of a script
     mla_err start_err;        // of the first worker that failed
     answers_entry *answers;
     size_t n_answers, cap_answers;
@@ -181,7 +183,8 @@ static bool answer_one(mla_env *env) {
 static void serve(worker *w, mla_runner *runner) {
     mla_env *env = w->env;
     mla__stage stage = {.snapshots = env->snapshots, .cache = env->cache, .runner = runner,
-                        .private_scores = env->private_scores, .offered = env->actions,
+                        .threads = env->threads, .private_scores = env->private_scores,
+                        .offered = env->actions,
                         .editor = env->editor};
     while (!env->stopping) {
         job *j = pop(&env->waiting);
@@ -203,13 +206,22 @@ static void serve(worker *w, mla_runner *runner) {
     }
 }
 
+// The cores that this process may use, shared among the workers.
+static int threads_per_script(const mla_env *env) {
+    cpu_set_t cores;
+    if (sched_getaffinity(0, sizeof cores, &cores) < 0) return 1;
+    int n = CPU_COUNT(&cores) / env->n_workers;
+    return n > 1 ? n : 1;
+}
+
 // A sandbox dies with the thread that started it, so each worker starts its own.
 static void *worker_main(void *arg) {
     worker *w = arg;
     mla_env *env = w->env;
     mla_err err = {{0}};
     mla_runner_options options = {.python = env->python, .data_root = env->data_root,
-                                  .index = w->index, .allow_weaker = env->allow_weaker};
+                                  .index = w->index, .threads = env->threads,
+                                  .allow_weaker = env->allow_weaker};
     mla_runner *runner = mla__runner_create(&options, &err);
     pthread_mutex_lock(&env->lock);
     if (!runner && !env->n_failed++) env->start_err = err;
@@ -296,6 +308,7 @@ mla_env *mla_env_create(const mla_env_options *options, mla_err *err) {
     env->actions = options->actions & MLA_ACTIONS_ALL;
     env->editor = options->editor;
     env->n_workers = options->workers;
+    env->threads = threads_per_script(env);
     env->workers = MLA_NEW_ARRAY(worker, (size_t)options->workers);
     if (open_stores(env, options, err) == 0 && start_workers(env, err) == 0) return env;
     mla_env_free(env);

@@ -31,7 +31,8 @@ int mla_editor_read(const mla_edit_request *request, const char *answer, char **
                     mla_err *why);
 
 typedef struct mla_env_options {
-    int workers;               // scripts at once, each with its own warm Python
+    int workers;               // scripts at once, each with its own warm Python; a script's threads
+                               // are the cores that this process may use over the workers
     const char *python;        // interpreter of the task venv; NULL: <home>/venv/bin/python
     const char *home;          // home folder: data/ is mounted, answers/ is not
     const char *states_path;   // states.git, created when absent
@@ -89,8 +90,8 @@ MLA_MUST_USE int mla_env_step(mla_env *env, const mla_task *task, const mla_stat
 #define MLA_ENV_QUEUE 1024     // replies that wait for a worker
 
 // The same, asynchronously; results come back one by one as they end. While MLA_ENV_QUEUE replies
-// wait for a worker submit waits too; what is done waits to be collected. `tag` is returned with its
-// result. Collect blocks until one is ready (or wait_seconds pass):
+// wait for a worker submit waits too; what is done waits to be collected. `tag` is returned with
+// its result. Collect blocks until one is ready (or wait_seconds pass):
 // 1 and a result, 0 when none came in time or none is outstanding, -1 as above. An editor that is
 // not for any thread works inside collect (and step), beyond wait_seconds if it must.
 MLA_MUST_USE int mla_env_submit(mla_env *env, const mla_task *task, const mla_state *from,

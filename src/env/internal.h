@@ -217,6 +217,7 @@ typedef struct mla__stage {                   // what carrying out an action nee
     mla__cache *cache;                        // NULL: none
     mla_runner *runner;
     const mla_answers *answers;
+    int threads;                              // of a script
     bool private_scores;
     mla_action_set offered;
     mla_editor editor;                        // .edit NULL: none

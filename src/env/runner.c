@@ -173,6 +173,7 @@ mla_runner *mla__runner_create(const mla_runner_options *options, mla_err *err) 
     runner->cgroup = (mla__cgroup){.locks = {-1, -1}};
     if (!options->no_cgroup) mla__cgroup_open(&runner->cgroup);
     runner->index = options->index;
+    runner->threads = options->threads > 1 ? options->threads : 1;
     runner->patience = PATIENCE;
     runner->runs_as = mla__sandbox_identity();
     runner->warm.sandbox = (mla__sandbox){.pid = -1, .control = -1, .log = -1};

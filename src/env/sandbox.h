@@ -123,6 +123,7 @@ struct mla_runner {
     mla_protection protections[MLA_PROTECTIONS_MAX];
     size_t n_protections;
     int index;
+    int threads;               // of a script
     double patience;           // seconds from a request to its script, and from a script's end to
                                // the last process gone; then the sandbox is replaced
     mla__warm warm;

@@ -216,8 +216,10 @@ static int run(act *a, const char *script, mla__result *r, mla_err *err) {
     char key[65];
     mla_err trouble;
     if (cache) {
-        char *fingerprint = mla_format("%s seed %d", mla__runner_versions(a->stage->runner),
-                                       RUN_SEED);
+        // Threads sum in another order: their number may change the last digits of a result.
+        char *fingerprint = mla_format("%s seed %d threads %d",
+                                       mla__runner_versions(a->stage->runner), RUN_SEED,
+                                       a->stage->threads);
         mla__cache_key(key, a->task, script, &a->files, fingerprint);
         free(fingerprint);
         int hit = mla__cache_begin(cache, key, r, &trouble);

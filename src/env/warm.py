@@ -43,6 +43,8 @@ USUAL = (
     "sklearn.cluster", "sklearn.gaussian_process", "sklearn.kernel_ridge", "sklearn.dummy",
     "sklearn.calibration", "lightgbm", "xgboost",
 )
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS",
+           "LOKY_MAX_CPU_COUNT")
 VERSIONED = ("numpy", "pandas", "scipy", "sklearn", "lightgbm", "xgboost")
 
 CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID = 0x20000, 0x8000000, 0x10000000, 0x20000000
@@ -177,6 +179,15 @@ def finish(code):
         os._exit(code)
 
 
+def set_threads(number):
+    """All is made for one thread, or a fork would hang; a run alone on several cores gets more."""
+    if number == 1:
+        return
+    for name in THREADS:
+        os.environ[name] = str(number)
+    sys.modules["threadpoolctl"].ThreadpoolController().limit(limits=number)
+
+
 def become_script(run, program, report, streams):
     os.setsid()
     null = os.open("/dev/null", os.O_RDONLY)
@@ -192,6 +203,7 @@ def become_script(run, program, report, streams):
     prctl(PR_SET_DUMPABLE, 1)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     open_streams()
+    set_threads(run["threads"])
     random.seed(run["seed"])
     sys.modules["numpy"].random.seed(run["seed"] & 0xFFFFFFFF)
     gc.enable()
