@@ -180,8 +180,10 @@ static int world_open(world *w, const mla_pipeline *p, bool private_scores, mla_
 static void world_close(world *w) {
     if (w->env) {
         mla_env_stats s = mla_env_stats_get(w->env);
-        mla_info("environment: %zu steps, %zu runs (%.0f s), %zu from the cache (%.0f s saved)",
-                 s.steps, s.runs, s.run_seconds, s.cache_hits, s.saved_seconds);
+        size_t asked = s.runs + s.cache_hits;
+        mla_info("environment: %zu steps, %zu runs (%.0f s), %zu from the cache (%.0f%%, %.0f s "
+                 "saved)", s.steps, s.runs, s.run_seconds, s.cache_hits,
+                 asked ? 100.0 * (double)s.cache_hits / (double)asked : 0, s.saved_seconds);
     }
     mla_agent_free(w->agent);
     mla_env_free(w->env);

@@ -52,6 +52,8 @@ typedef struct mla_rollout {
     mla_rollout_state *states; // [n_states]
     int n_states;
     double generate_seconds, wait_seconds, execute_seconds;
+    double saved_seconds;      // of the runs that the run cache stood in for
+    int runs, cached;          // scripts that ran, the cached ones among them
     int dropped;               // samples without a reward: our machinery failed
     int screened;              // samples with one that are not learned from: flagged
 } mla_rollout;

@@ -125,6 +125,8 @@ static int write_metrics(rl *r, int iteration, const tally *t, const mla_rollout
     set_number(line, "seconds", seconds);
     set_number(line, "generate_seconds", rollout->generate_seconds);
     set_number(line, "execute_seconds", rollout->execute_seconds);
+    set_number(line, "saved_seconds", rollout->saved_seconds);
+    set_number(line, "hit_rate", rollout->runs ? (double)rollout->cached / rollout->runs : NAN);
     set_number(line, "update_seconds", u->seconds);
     set_number(line, "wait_seconds", rollout->wait_seconds);
     json_object_set_new(line, "dropped", json_integer(rollout->dropped + rollout->screened));

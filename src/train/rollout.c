@@ -67,6 +67,12 @@ static void execute(void *ctx, size_t state, int k, mla_sample *take) {
     mla_reply_clear(&reply);
 }
 
+static void count_run(mla_rollout *out, const mla_cost *cost) {
+    out->runs += cost->cached || cost->run_seconds > 0;
+    out->cached += cost->cached;
+    *(cost->cached ? &out->saved_seconds : &out->execute_seconds) += cost->run_seconds;
+}
+
 // Takes in every result; samples that were stopped or dropped leave an empty record.
 static int take_in(making *m) {
     size_t tag;
@@ -75,7 +81,7 @@ static int take_in(making *m) {
     while ((rc = mla_agent_await(m->agent, &tag, &step, m->err)) == 1) {
         size_t samples = (size_t)m->options->samples;
         m->out->states[tag / samples].steps[tag % samples] = step;
-        m->out->execute_seconds += step.cost.cached ? 0 : step.cost.run_seconds;
+        count_run(m->out, &step.cost);
     }
     mla_agent_cancel(m->agent);        // what is still out at Ctrl-C or after an error
     return rc;
