@@ -9,6 +9,7 @@
 
 #define WIDTH 7            // of a block's marks
 #define WHY_LINES 6        // lines of the script shown for a SEARCH text that is not there
+#define BLOCKS_MAX 200     // each is looked for in the whole script
 #define NEAR_LINES 8       // lines of it compared to find them
 #define LINE_SHOWN 120     // bytes of a shown line
 
@@ -291,7 +292,9 @@ static char *apply_all(const char *name, const char *text, const char *blocks, s
         mla__block block;
         const char *fault = NULL;
         char *then = NULL;
-        if (mla__block_read(&p, &block, &fault) == 0) {
+        if (*n_blocks == BLOCKS_MAX) {
+            mla_buf_printf(why, "There are more than %d blocks: edit in several steps.", BLOCKS_MAX);
+        } else if (mla__block_read(&p, &block, &fault) == 0) {
             then = apply_one(name, now, &block, ++*n_blocks, why);
         } else {
             mla_buf_printf(why, "Block %zu: %s.", *n_blocks + 1, fault);
