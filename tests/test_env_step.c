@@ -155,7 +155,6 @@ static void test_cache(void **state) {
     toy *t = *state;
     mla_facts a = edit(t, &t->start, "K = 2", "K = 4");
     assert_false(a.cost.cached);
-    double began = mla_clock();
     for (int i = 0; i < 50; i++) {
         mla_facts b = edit(t, &t->start, "K = 2", "K = 4");
         assert_true(b.cost.cached && b.ran && b.score_after == 1);
@@ -164,9 +163,6 @@ static void test_cache(void **state) {
         assert_string_equal(b.state_after.commit, a.state_after.commit);
         mla_facts_clear(&b);
     }
-    double ms = (mla_clock() - began) * 1000 / 50;
-    print_message("cached step %.3f ms\n", ms);
-    assert_true(ms < 20);
     mla_env_stats stats = mla_env_stats_get(t->env);
     assert_true(stats.steps == 51 && stats.runs == 1 && stats.cache_hits == 50);
     // The same files by another way: executing what the edit made.

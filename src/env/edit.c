@@ -293,7 +293,8 @@ static char *apply_all(const char *name, const char *text, const char *blocks, s
         const char *fault = NULL;
         char *then = NULL;
         if (*n_blocks == BLOCKS_MAX) {
-            mla_buf_printf(why, "There are more than %d blocks: edit in several steps.", BLOCKS_MAX);
+            mla_buf_printf(why, "There are more than %d blocks: edit in several steps.",
+                           BLOCKS_MAX);
         } else if (mla__block_read(&p, &block, &fault) == 0) {
             then = apply_one(name, now, &block, ++*n_blocks, why);
         } else {
