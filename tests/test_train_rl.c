@@ -61,7 +61,7 @@ static void close_world(world *w) {
 
 // A reply that is valid everywhere, and short enough to be learned by heart nearly.
 static const char reply[] = "Action: Final Answer\nAction Input: {\"final_answer\": \"done\"}";
-// One that gains where it fits, and is flagged.
+// One that gains where it fits, which is in the starter script, and is flagged.
 static const char trick[] = "Action: Edit Script\nAction Input: train.py\n<<<<<<< SEARCH\nK = 2\n"
                             "=======\nK = 4; '/etc/'\n>>>>>>> REPLACE";
 
@@ -137,11 +137,22 @@ static mla_rl_options few_iterations(int n) {
     return o;
 }
 
+// Leaves the states in which the expert begins.
+static void keep_starts(mla_steps *steps) {
+    size_t kept = 0;
+    for (size_t i = 0; i < steps->len; i++) {
+        if (steps->items[i].index) mla_step_clear(&steps->items[i]);
+        else steps->items[kept++] = steps->items[i];
+    }
+    steps->len = kept;
+}
+
 static int learn_by(world *w, const char *taught, const mla_rl_options *o, mla_err *err) {
     char *start = mla_format("%s/%s/sft/model", place.root, taught);
     char *expert = at("expert/expert/steps.jsonl");
     mla_steps steps = {0};
     int rc = mla_store_read(expert, &steps, err);
+    if (strcmp(taught, "trick") == 0) keep_starts(&steps);      // where it fits
     if (rc == 0) {
         mla_pool *pool = mla_pool_create_take(&steps, NULL, 0);
         rc = mla_rl_run(w->run, w->agent, start, pool, w->tasks, 1, o, err);
@@ -430,8 +441,7 @@ static void flagged_actions_give_no_gradient(void **state) {
     assert_int_equal(in_child("by-hand", update_by_hand, false), 1);
 }
 
-// Under `strict` only a score beyond the best earns; what gained and earned nothing is counted as
-// improved all the same.
+// Under `strict` only a score beyond the best earns.
 static void other_rewards_are_learned_from(void **state) {
     (void)state;
     mla_steps steps = {0};
