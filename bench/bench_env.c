@@ -124,7 +124,8 @@ static void make_bed(bed *b) {
                          .target_columns = MLA_NEW_ARRAY(char *, 1),
                          .metric = MLA_METRIC_ACCURACY, .direction = 1, .init = {0.5, 0.5},
                          .best = {1, 1}, .limits = {60, 2048}, .env_dir = in(b, "env"),
-                         .data_dir = in(b, "data/toy"), .answers_path = in(b, "answers/toy.csv")};
+                         .data_dir = in(b, "data/toy"), .prepared_dir = in(b, "data/toy"),
+                         .answers_path = in(b, "answers/toy.csv")};
     b->task.target_columns[0] = mla_strdup("y");
 }
 
@@ -140,14 +141,15 @@ static void clear_bed(bed *b) {
     free(b->task.target_columns);
     free(b->task.env_dir);
     free(b->task.data_dir);
+    free(b->task.prepared_dir);
     free(b->task.answers_path);
 }
 
-static void open_env(bed *b, int workers) {
+static void open_env(bed *b) {
     mla_err err;
     mla_env_options options = mla_env_options_default();
     char *states = in(b, "states.git"), *cache = in(b, "exec.sqlite");
-    options.workers = workers;
+    options.workers = 1;
     options.home = b->root;
     options.python = b->python;
     options.states_path = states;
@@ -350,24 +352,31 @@ static void bench_steps(bed *b) {
     free(path);
 }
 
+// All threads of this process, those of the environment too.
 static void keep_to_one_core(void) {
-    cpu_set_t cores;
-    CPU_ZERO(&cores);
-    CPU_SET(0, &cores);
-    if (sched_setaffinity(0, sizeof cores, &cores) < 0) give_up("cannot keep to one core");
+    cpu_set_t core;
+    char **threads;
+    size_t n;
+    mla_err err;
+    CPU_ZERO(&core);
+    CPU_SET(0, &core);
+    if (mla_fs_list("/proc/self/task", &threads, &n, &err) < 0) give_up(err.text);
+    for (size_t i = 0; i < n; i++) {
+        if (sched_setaffinity((pid_t)strtol(threads[i], NULL, 10), sizeof core, &core) < 0) {
+            give_up("cannot keep to one core");
+        }
+    }
+    mla_fs_names_free(threads, n);
 }
 
-int main(int argc, char **argv) {
+int main(void) {
     bed b = {.env = NULL};
     make_bed(&b);
-    open_env(&b, 1);
-    bool all = argc < 2;
+    open_env(&b);
     bench_runs(&b);
-    if (all || !strcmp(argv[1], "env_restore")) bench_restore(&b);
-    mla_env_free(b.env);
+    bench_restore(&b);
     keep_to_one_core();
-    open_env(&b, 2);
-    if (all || !strcmp(argv[1], "env_cached_steps")) bench_steps(&b);
+    bench_steps(&b);
     clear_bed(&b);
     return 0;
 }

@@ -167,6 +167,8 @@ mla__snapshots *mla__snapshots_open(const char *path, mla_err *err) {
     // Files of a state are read at each step from it: libgit2 by itself keeps no blob in memory.
     git_libgit2_opts(GIT_OPT_SET_CACHE_OBJECT_LIMIT, GIT_OBJECT_BLOB, MLA__FILE_MAX);
     git_libgit2_opts(GIT_OPT_SET_CACHE_MAX_SIZE, CACHE_BYTES);
+    // What a tree or a commit names was written a moment ago.
+    git_libgit2_opts(GIT_OPT_ENABLE_STRICT_OBJECT_CREATION, 0);
     mla__snapshots *s = MLA_NEW(mla__snapshots);
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->closing, NULL);
@@ -251,8 +253,11 @@ static int write_tree(git_repository *repo, const mla__files *files, git_oid *ou
     for (size_t i = 0; i < files->len && rc == 0; i++) {
         const mla__file *file = &files->items[i];
         git_oid blob;
-        // Not git_blob_create_from_buffer: it writes what is there already.
-        rc = git_odb_write(&blob, odb, file->bytes, file->len, GIT_OBJECT_BLOB);
+        // A file that is there already is neither written nor touched.
+        rc = git_odb_hash(&blob, file->bytes, file->len, GIT_OBJECT_BLOB);
+        if (rc == 0 && !git_odb_exists_ext(odb, &blob, GIT_ODB_LOOKUP_NO_REFRESH)) {
+            rc = git_odb_write(&blob, odb, file->bytes, file->len, GIT_OBJECT_BLOB);
+        }
         if (rc == 0) rc = git_treebuilder_insert(NULL, builder, file->name, &blob,
                                                  GIT_FILEMODE_BLOB);
     }

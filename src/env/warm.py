@@ -185,7 +185,7 @@ def set_threads(number):
         return
     for name in THREADS:
         os.environ[name] = str(number)
-    sys.modules["threadpoolctl"].ThreadpoolController().limit(limits=number)
+    thread_pools.limit(limits=number)
 
 
 def become_script(run, program, report, streams):
@@ -372,6 +372,8 @@ def import_packages():
             pass
     pandas = sys.modules["pandas"]
     pandas.read_csv(io.StringIO("a,b\n1,x\n")).to_csv(io.StringIO())  # loads what reading needs
+    global thread_pools
+    thread_pools = sys.modules["threadpoolctl"].ThreadpoolController()
     found = [f"python {platform.python_version()}"]
     for name in VERSIONED:
         if name in sys.modules:
