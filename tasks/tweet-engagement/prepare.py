@@ -1,5 +1,5 @@
 """Tweets of one account from R's dslabs, rated 0 to 5 by how often they were liked. Left out:
-retweet_count, which is all but the answer."""
+retweet_count, which is all but the answer, and time and program, beside which text would not count."""
 
 import pathlib
 import sys
@@ -15,8 +15,6 @@ def build(files):
     when = pd.to_datetime(table["created_at"], unit="s")
     own = (when >= "2013-01-01") & ~table["is_retweet"].astype(bool)
     table = pd.DataFrame({
-        "created_at": when.dt.strftime("%Y-%m-%d %H:%M:%S"),
-        "source": table["source"].astype(str),
         "text": table["text"].astype(str).str.replace(r"\s+", " ", regex=True).str.strip(),
         "likes": table["favorite_count"].astype(int),
     })[own]
