@@ -243,6 +243,32 @@ static void resumes_what_was_cut_off(void **state) {
     free(seeded);
 }
 
+// A state is gone from states.git, as after a power cut: all that came through it is done again.
+static void redoes_what_a_power_cut_took(void **state) {
+    stage *s = *state;
+    open_run(s, "main");
+    mla_trajectories all = read_all(s, "expert/steps.jsonl");
+    char *whole = gist(&all);
+    const char *lost = all.items[3].steps[all.items[3].n_steps - 1].state_after.commit;
+    char *object = mla_format("%s/objects/%.2s/%s", s->states, lost, lost + 2);
+    mla_trajectories_clear(&all);
+    close_env(s);
+    assert_int_equal(remove(object), 0);
+    open_env(s, true);
+    mla_collect_options o = few(12);
+    OK(mla_collect_run(s->run, s->agent, s->policy, s->tasks, 1, &o, &s->err));
+    all = read_all(s, "expert/steps.jsonl");
+    char *again = gist(&all);
+    assert_string_equal(again, whole);
+    for (size_t i = 0; i < all.steps.len; i++) {
+        assert_true(mla_env_has(s->env, &all.steps.items[i].state_after));
+    }
+    mla_trajectories_clear(&all);
+    free(object);
+    free(whole);
+    free(again);
+}
+
 // --- the data set -------------------------------------------------------------------------------
 
 static void check_sample(stage *s, const mla_step *step) {
@@ -517,6 +543,7 @@ int main(void) {
         cmocka_unit_test(writes_the_chosen_ideas),
         cmocka_unit_test(steps_are_whole_and_lead_on),
         cmocka_unit_test(resumes_what_was_cut_off),
+        cmocka_unit_test(redoes_what_a_power_cut_took),
         cmocka_unit_test(the_data_set_is_what_is_worth_learning),
         cmocka_unit_test(the_data_set_has_nothing_flagged),
         cmocka_unit_test(the_data_set_keeps_its_ceilings),

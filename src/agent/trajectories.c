@@ -47,14 +47,21 @@ static bool is_whole(const mla_step *steps, size_t n) {
     return true;
 }
 
+// Behind the last step of the trajectory that begins at `from`.
+static size_t end_of(const mla_steps *steps, size_t from) {
+    size_t to = from + 1;
+    while (to < steps->len && !strcmp(steps->items[from].trajectory, steps->items[to].trajectory)) {
+        to++;
+    }
+    return to;
+}
+
 static void list_trajectories(mla_trajectories *all, const mla_task *const *tasks, size_t n_tasks) {
     const mla_steps *steps = &all->steps;
     size_t cap = 0;
     for (size_t from = 0, to; from < steps->len; from = to) {
         const mla_step *first = &steps->items[from];
-        for (to = from + 1; to < steps->len; to++) {
-            if (strcmp(first->trajectory, steps->items[to].trajectory)) break;
-        }
+        to = end_of(steps, from);
         if (!is_whole(first, to - from)) {
             all->torn++;
             continue;
@@ -76,6 +83,33 @@ int mla_trajectories_read(mla_trajectories *out, const char *path, const mla_tas
     if (out->steps.len) qsort(out->steps.items, out->steps.len, sizeof(mla_step), by_place);
     list_trajectories(out, tasks, n_tasks);
     return 0;
+}
+
+// The steps of one trajectory, [from, to), of which those up to the first lost state stay.
+static size_t keep_steps(mla_trajectories *all, size_t from, size_t to, size_t kept, mla_env *env) {
+    mla_step *steps = all->steps.items;
+    bool lost = false;
+    for (size_t i = from; i < to; i++) {
+        lost = lost || !mla_env_has(env, &steps[i].state_after);
+        if (lost) mla_step_clear(&steps[i]);
+        else steps[kept++] = steps[i];
+    }
+    return kept;
+}
+
+size_t mla_trajectories_drop_lost(mla_trajectories *all, mla_env *env,
+                                  const mla_task *const *tasks, size_t n_tasks) {
+    size_t kept = 0, n = all->steps.len;
+    for (size_t from = 0, to; from < n; from = to) {
+        to = end_of(&all->steps, from);
+        kept = keep_steps(all, from, to, kept, env);
+    }
+    all->steps.len = kept;
+    free(all->items);
+    all->items = NULL;
+    all->len = all->torn = 0;
+    list_trajectories(all, tasks, n_tasks);
+    return n - kept;
 }
 
 void mla_trajectories_clear(mla_trajectories *all) {
@@ -110,7 +144,8 @@ static int write_whole(const mla_trajectories *all, const char *path, mla_err *e
     return rc;
 }
 
-// Writes the file anew without the trajectories that a killed run left unfinished.
+// Writes the file anew without the trajectories that a killed run left unfinished, or whose states
+// went with a power cut.
 static int mend(const mla_trajectories *all, const char *path, mla_err *err) {
     char *aside = mla_format("%s.new", path);
     remove(aside);
@@ -207,6 +242,7 @@ int mla_trajectories_fill(const mla_fill *fill, mla_agent *agent, const mla_acto
     MLA_ASSERT(fill->trajectories > 0 && fill->max_steps > 0 && fill->at_once > 0);
     mla_trajectories have;
     if (mla_trajectories_read(&have, fill->path, tasks, n_tasks, err) < 0) return -1;
+    mla_trajectories_drop_lost(&have, mla_agent_env(agent), tasks, n_tasks);
     size_t n;
     mla_episode *episodes = missing_episodes(fill, &have, tasks, n_tasks, &n);
     size_t kept = n_tasks * (size_t)fill->trajectories - n;

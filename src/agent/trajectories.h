@@ -22,6 +22,9 @@ typedef struct mla_trajectories {
 // Reads a file (an absent one has none). A step of a task that is not among `tasks` is an error.
 MLA_MUST_USE int mla_trajectories_read(mla_trajectories *out, const char *path,
                                        const mla_task *const *tasks, size_t n_tasks, mla_err *err);
+// Drops each step whose state a power cut took, and those behind it; how many. Steps lie in order.
+size_t mla_trajectories_drop_lost(mla_trajectories *all, mla_env *env,
+                                  const mla_task *const *tasks, size_t n_tasks);
 void mla_trajectories_clear(mla_trajectories *all);
 // Whether a trajectory of that name is there and whole.
 bool mla_trajectories_has(const mla_trajectories *all, const char *name);

@@ -186,11 +186,30 @@ static mla_episode *open_attempts(const mla_solve *solve, const mla_trajectories
     return all;
 }
 
+static int write_steps(const char *path, const mla_steps *steps, mla_err *err) {
+    char *aside = mla_format("%s.new", path);
+    remove(aside);
+    mla_lines *lines = mla_lines_open(aside, err);
+    int rc = lines ? 0 : -1;
+    for (size_t i = 0; rc == 0 && i < steps->len; i++) {
+        rc = mla_store_append(lines, &steps->items[i], err);
+    }
+    mla_lines_close(lines);
+    if (rc == 0 && rename(aside, path) < 0) {
+        rc = mla_err_set(err, "%s: cannot be replaced: %s", path, strerror(errno));
+    }
+    free(aside);
+    return rc;
+}
+
 // Counts what earlier calls did, in the order of attempts.
 static int take_stock(mla_solve *solve, mla_trajectories *have, mla_err *err) {
     const mla_task *task = solve->session.task;
     char *path = mla_run_path(solve->run, "steps.jsonl");
     int rc = mla_trajectories_read(have, path, &task, 1, err);
+    if (rc == 0 && mla_trajectories_drop_lost(have, solve->session.env, &task, 1)) {
+        rc = write_steps(path, &have->steps, err);
+    }
     for (size_t i = 0; rc == 0 && i < have->steps.len; i++) {
         const mla_step *step = &have->steps.items[i];
         count_step(solve, step, number_of(step->trajectory));
@@ -279,24 +298,14 @@ static int run_attempts(mla_solve *solve, mla_episode *episodes, size_t n, mla_e
 // Attempts side by side leave their steps mixed: in the end they lie one attempt after the other.
 static int sort_steps(mla_solve *solve, mla_err *err) {
     const mla_task *task = solve->session.task;
-    char *path = mla_run_path(solve->run, "steps.jsonl"), *aside = mla_format("%s.new", path);
+    char *path = mla_run_path(solve->run, "steps.jsonl");
     mla_trajectories all;
     mla_lines_close(solve->lines);
     solve->lines = NULL;
     int rc = mla_trajectories_read(&all, path, &task, 1, err);
-    remove(aside);
-    mla_lines *lines = rc == 0 ? mla_lines_open(aside, err) : NULL;
-    if (!lines) rc = -1;
-    for (size_t i = 0; rc == 0 && i < all.steps.len; i++) {
-        rc = mla_store_append(lines, &all.steps.items[i], err);
-    }
-    mla_lines_close(lines);
-    if (rc == 0 && rename(aside, path) < 0) {
-        rc = mla_err_set(err, "%s: cannot be replaced: %s", path, strerror(errno));
-    }
+    if (rc == 0) rc = write_steps(path, &all.steps, err);
     mla_trajectories_clear(&all);
     free(path);
-    free(aside);
     return rc;
 }
 

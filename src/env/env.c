@@ -353,6 +353,14 @@ int mla_env_begin(mla_env *env, const mla_task *task, mla_state *out, mla_err *e
     return rc;
 }
 
+bool mla_env_has(mla_env *env, const mla_state *state) {
+    mla__files files;
+    mla_err ignored;
+    if (mla__snapshots_get(env->snapshots, state->commit, NULL, &files, &ignored) < 0) return false;
+    mla__files_clear(&files);
+    return true;
+}
+
 char *mla_env_script(mla_env *env, const mla_task *task, const mla_state *state, mla_err *err) {
     mla__files files;
     if (mla__snapshots_get(env->snapshots, state->commit, NULL, &files, err) < 0) return NULL;

@@ -75,6 +75,9 @@ void mla_env_free(mla_env *env);        // nothing of any run is alive afterward
 // The task's starting state: its env/ folder as a commit. Idempotent.
 MLA_MUST_USE int mla_env_begin(mla_env *env, const mla_task *task, mla_state *out, mla_err *err);
 
+// Whether a state can be gone on from: a power cut takes those of the last second.
+bool mla_env_has(mla_env *env, const mla_state *state);
+
 // A state's script (task->script) as text; caller frees. NULL on error.
 char *mla_env_script(mla_env *env, const mla_task *task, const mla_state *state, mla_err *err);
 
