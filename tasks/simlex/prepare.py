@@ -43,7 +43,9 @@ def build(files):
     lines = files[0].decode().splitlines()
     table = pd.DataFrame([line.split("\t") for line in lines if not line.startswith("#")],
                          columns=["word1", "word2", "similarity"])
-    return table.astype({"similarity": float})
+    # One pair is there a second time, the other way round.
+    pair = ["|".join(sorted(words)) for words in zip(table["word1"], table["word2"])]
+    return table[~pd.Series(pair).duplicated()].astype({"similarity": float})
 
 
 def write_thesaurus(public, train, test):
