@@ -82,7 +82,9 @@ static int deny_limits(scmp_filter_ctx ctx) {
 
 static int fill(scmp_filter_ctx ctx, bool strict) {
     uint32_t eperm = SCMP_ACT_ERRNO(EPERM), enosys = SCMP_ACT_ERRNO(ENOSYS);
-    int rc = deny(ctx, eperm, denied_always, MLA_COUNT(denied_always));
+    // A call of another architecture ends the process: its thread alone would leave the others.
+    int rc = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
+    if (rc == 0) rc = deny(ctx, eperm, denied_always, MLA_COUNT(denied_always));
     if (rc == 0) rc = deny(ctx, enosys, absent, MLA_COUNT(absent));
     if (rc == 0 && strict) {
         rc = deny(ctx, eperm, denied_to_scripts, MLA_COUNT(denied_to_scripts));

@@ -69,8 +69,9 @@ static void killing_the_parent(void **state) {
                             "        if pid or s in (17, 18, 23, 28):\n"
                             "            try: os.kill(pid, s)\n"
                             "            except OSError: pass\n"
+                            "own = os.listdir('/proc/self/task')\n"
                             "for pid in range(3, 3000):\n"
-                            "    if pid != os.getpid():\n"
+                            "    if str(pid) not in own:\n"
                             "        try: os.kill(pid, 9)\n"
                             "        except OSError: pass\n"
                             "%s", train_py);
