@@ -1,4 +1,4 @@
-"""Two scans of text from scikit-image, cut into strips, with dirt added: take it off again."""
+"""Two scans of text from scikit-image, cut into squares, with dirt added: take it off again."""
 
 import pathlib
 import sys
