@@ -31,7 +31,7 @@ def main():
         y = train[genre]
         clf = new_classifier().fit(x[:half], y[:half])
         auc = roc_auc_score(y[half:], clf.predict_proba(x[half:])[:, 1])
-        print(f"{genre}: {auc:.3f}")
+        print(f"AUC of {genre}: {auc:.3f}")
         clf = new_classifier().fit(x, y)
         submission[genre] = clf.predict_proba(x_test)[:, 1]
     submission.to_csv("submission.csv", index=False)
