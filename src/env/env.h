@@ -32,7 +32,7 @@ int mla_editor_read(const mla_edit_request *request, const char *answer, char **
 
 typedef struct mla_env_options {
     int workers;               // scripts at once, each with its own warm Python; a script's threads
-                               // are the cores that this process may use over the workers
+                               // (OpenMP, joblib) are this process's cores over the workers
     const char *python;        // interpreter of the task venv; NULL: <home>/venv/bin/python
     const char *home;          // home folder: data/ is mounted, answers/ is not
     const char *states_path;   // states.git, created when absent

@@ -21,7 +21,7 @@ typedef struct mla_runner_options {
     const char *python;      // interpreter of the venv
     const char *data_root;   // every request's data_dir lies below it; runs never see the rest
     int index;               // worker number, for messages
-    int threads;             // of a script's arithmetic (OpenMP, OpenBLAS, ...); 0 is as 1
+    int threads;             // of a script's OpenMP and joblib; 0 is as 1. BLAS has one
     bool allow_weaker;       // go on with fewer protections than are required, with a warning
     bool no_cgroup;          // as on a machine where no control group may be made (for tests)
 } mla_runner_options;

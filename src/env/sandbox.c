@@ -185,8 +185,8 @@ static void add_environment(plan *p, const mla__python *python) {
         {"HOME", "/tmp"}, {"TMPDIR", "/tmp"}, {"USER", "agent"}, {"LOGNAME", "agent"},
         {"LANG", "C.UTF-8"}, {"TZ", "UTC"}, {"PYTHONHASHSEED", "0"},
         {"PYTHONDONTWRITEBYTECODE", "1"}, {"MPLBACKEND", "Agg"}, {"OMP_NUM_THREADS", "1"},
-        {"OPENBLAS_NUM_THREADS", "1"}, {"MKL_NUM_THREADS", "1"}, {"NUMEXPR_NUM_THREADS", "1"},
-        {"LOKY_MAX_CPU_COUNT", "1"},
+        {"OMP_WAIT_POLICY", "passive"}, {"OPENBLAS_NUM_THREADS", "1"}, {"MKL_NUM_THREADS", "1"},
+        {"NUMEXPR_NUM_THREADS", "1"}, {"LOKY_MAX_CPU_COUNT", "1"},
     };
     add(p, "--clearenv");
     for (size_t i = 0; i < MLA_COUNT(fixed); i++) {

@@ -43,8 +43,7 @@ USUAL = (
     "sklearn.cluster", "sklearn.gaussian_process", "sklearn.kernel_ridge", "sklearn.dummy",
     "sklearn.calibration", "lightgbm", "xgboost",
 )
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS",
-           "LOKY_MAX_CPU_COUNT")
+THREADS = ("OMP_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
 VERSIONED = ("numpy", "pandas", "scipy", "sklearn", "lightgbm", "xgboost")
 
 CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID = 0x20000, 0x8000000, 0x10000000, 0x20000000
@@ -185,7 +184,7 @@ def set_threads(number):
         return
     for name in THREADS:
         os.environ[name] = str(number)
-    thread_pools.limit(limits=number)
+    thread_pools.limit(limits=number, user_api="openmp")
 
 
 def become_script(run, program, report, streams):
