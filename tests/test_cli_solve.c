@@ -134,7 +134,7 @@ static void assert_same_steps(const mla_steps *a, const mla_steps *b) {
 
 static void a_task_is_made_and_measured(void **state) {
     (void)state;
-    expect("tasks list", 0, "mine               train     accuracy  higher");
+    expect("tasks list", 0, "mine               train     accuracy        higher");
     expect("tasks show mine", 0, "Predict the column y");
     char *yaml = text_of("home/tasks/mine/task.yaml"), *kept = text_of("mine/train.py");
     assert_string_equal(kept, script);

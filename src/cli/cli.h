@@ -40,7 +40,7 @@ typedef struct mla_options {               // what any command may be given; NUL
     int port;                              // -1: not given
     mla_compute compute;                   // by default the best for training
     uint64_t seed;
-    bool json, quiet, check, force, jsonl, allow_weaker_sandbox;
+    bool json, quiet, check, force, jsonl, allow_weaker_sandbox, run_all;
     const char *target, *metric, *id, *name, *script;    // of a new task
     const char *model, *endpoint, *output, *actions, *editor, *editor_url, *editor_model;
     double best;                           // NaN: not given

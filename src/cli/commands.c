@@ -34,9 +34,13 @@
     "  --seconds N      limit of one run (default: 4 times what the script takes, 20 at least)\n" \
     "  --memory-mb N    limit of one run (default 4096)\n" \
     "  --force          replace a task of this name\n" \
+    "check, noise and ideas --run-all run scripts in the sandbox (docs/tasks.md); noise is what\n" \
+    "seeds and the choice of rows do to a score:\n" \
+    "  --run-all        try each idea on the starter and show the change of its score\n" \
+    "  --run DIR        where check and ideas keep states and run cache (default: in the home)\n" \
     "all:\n" \
     "  --python PATH    interpreter of the task Python\n" \
-    "  --json           list or show as JSON\n"
+    "  --json           print as JSON: check, noise and ideas an object a line\n"
 
 #define SOLVE_HELP \
     "  --model MODEL    a fetched model's name, or a path; with --endpoint its name there\n" \
@@ -104,8 +108,9 @@ const mla_command *mla_commands(size_t *n) {
          "  --json           print ids and log-probabilities too\n", mla_cmd_generate},
         {"tasks",
          "tasks list | show NAME | prepare [NAME...] |\n"
-         "               new DIR|FILE.csv --target COLUMN --metric NAME",
-         "list, show, prepare and make tasks",
+         "               new DIR|FILE.csv --target COLUMN --metric NAME |\n"
+         "               check [NAME...] | noise [NAME...] | ideas NAME [--run-all]",
+         "list, show, prepare, make and measure tasks",
          TASKS_HELP WEAKER_HELP, mla_cmd_tasks},
         {"solve", "solve TASK|DIR --model MODEL",
          "have a model improve a task's script; leaves best.py and best.diff",
@@ -150,7 +155,7 @@ int mla_cmd_completion(int argc, char **argv) {
            "--compute --adapter --older-than --max-mb --target --metric --id --name "
            "--script --best --seconds --memory-mb --model --steps --trajectories --at-once "
            "--hours --minutes --output --from-best --actions --editor --editor-url "
-           "--editor-model --endpoint\" -- \"$word\"))\n"
+           "--editor-model --endpoint --run-all\" -- \"$word\"))\n"
            "  else\n    COMPREPLY=($(compgen -f -- \"$word\"))\n  fi\n}\n"
            "complete -F _mlagent mlagent\n");
     return MLA_EXIT_OK;

@@ -15,7 +15,7 @@ enum { HOME = 256, TASKS, CONFIG, RUN, PYTHON, PROMPT, TEMPERATURE, MAX_NEW, SEE
        COMPUTE, ADAPTER, OLDER_THAN, MAX_MB, ALLOW_WEAKER_SANDBOX,
        TARGET, METRIC, ID, NAME, SCRIPT, BEST, SECONDS, MEMORY_MB,
        MODEL, STEPS, TRAJECTORIES, AT_ONCE, HOURS, MINUTES, OUTPUT, FROM_BEST,
-       ACTIONS, EDITOR, EDITOR_URL, EDITOR_MODEL, ENDPOINT };
+       ACTIONS, EDITOR, EDITOR_URL, EDITOR_MODEL, ENDPOINT, RUN_ALL };
 
 static const struct option long_options[] = {{"help", no_argument, NULL, 'h'},
                                              {"home", required_argument, NULL, HOME},
@@ -67,6 +67,7 @@ static const struct option long_options[] = {{"help", no_argument, NULL, 'h'},
                                              {"editor-model", required_argument, NULL,
                                               EDITOR_MODEL},
                                              {"endpoint", required_argument, NULL, ENDPOINT},
+                                             {"run-all", no_argument, NULL, RUN_ALL},
                                              {NULL, 0, NULL, 0}};
 
 static int bad_number(const char *option, const char *text) {
@@ -125,6 +126,7 @@ static int take_task_option(mla_options *out, int option) {
     case MINUTES: return read_number("--minutes", optarg, 0.01, 600000, &out->minutes);
     case OUTPUT: out->output = optarg; break;
     case FROM_BEST: out->from_best = true; break;
+    case RUN_ALL: out->run_all = true; break;
     case ACTIONS: out->actions = optarg; break;
     case ENDPOINT: out->endpoint = optarg; break;
     case EDITOR: out->editor = optarg; break;

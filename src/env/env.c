@@ -59,6 +59,8 @@ typedef struct answers_entry {
 struct mla_env {
     char *python, *data_root;
     bool private_scores, allow_weaker;
+    uint64_t seed;            // of scripts
+    mla_submission_tap tap;
     mla_action_set actions;
     mla_editor editor;
     mla__snapshots *snapshots;
@@ -184,8 +186,7 @@ static void serve(worker *w, mla_runner *runner) {
     mla_env *env = w->env;
     mla__stage stage = {.snapshots = env->snapshots, .cache = env->cache, .runner = runner,
                         .threads = env->threads, .private_scores = env->private_scores,
-                        .offered = env->actions,
-                        .editor = env->editor};
+                        .tap = env->tap, .offered = env->actions, .editor = env->editor};
     while (!env->stopping) {
         job *j = pop(&env->waiting);
         if (!j) {
@@ -193,6 +194,7 @@ static void serve(worker *w, mla_runner *runner) {
             continue;
         }
         w->job = j;
+        stage.seed = env->seed;
         pthread_cond_signal(&env->room);
         pthread_mutex_unlock(&env->lock);
         stage.answers = j->answers;
@@ -304,6 +306,7 @@ mla_env *mla_env_create(const mla_env_options *options, mla_err *err) {
     init_waits(env);
     set_paths(env, options);
     env->private_scores = options->private_scores;
+    env->tap = options->tap;
     env->allow_weaker = options->allow_weaker_sandbox;
     env->actions = options->actions & MLA_ACTIONS_ALL;
     env->editor = options->editor;
@@ -543,6 +546,13 @@ size_t mla_env_cancel(mla_env *env, const size_t *tag) {
     while (any_cancelled(env)) pthread_cond_wait(&env->ready, &env->lock);
     pthread_mutex_unlock(&env->lock);
     return n;
+}
+
+void mla_env_seed(mla_env *env, uint64_t seed) {
+    pthread_mutex_lock(&env->lock);
+    MLA_ASSERT(env->outstanding == 0);
+    env->seed = seed;
+    pthread_mutex_unlock(&env->lock);
 }
 
 size_t mla_env_outstanding(const mla_env *env) {

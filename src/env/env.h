@@ -4,6 +4,7 @@
 #define MLA_ENV_ENV_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/err.h"
 #include "record/step.h"
@@ -30,6 +31,13 @@ typedef struct mla_editor {
 int mla_editor_read(const mla_edit_request *request, const char *answer, char **text,
                     mla_err *why);
 
+// Gets each scored submission as it is, on a worker's thread; the bytes are borrowed. With it the
+// run cache is not asked, for it keeps no submissions.
+typedef struct mla_submission_tap {
+    void (*take)(void *self, size_t split, const char *csv, size_t len);
+    void *self;
+} mla_submission_tap;
+
 typedef struct mla_env_options {
     int workers;               // scripts at once, each with its own warm Python; a script's threads
                                // (OpenMP, joblib) are this process's cores over the workers
@@ -38,6 +46,7 @@ typedef struct mla_env_options {
     const char *states_path;   // states.git, created when absent
     const char *cache_path;    // exec.sqlite, created when absent; NULL: no cache
     bool private_scores;       // evaluation only: facts carry the private half too
+    mla_submission_tap tap;    // .take is NULL but where tasks are measured
     bool allow_weaker_sandbox; // run scripts with fewer protections than env/protections.h requires
     mla_action_set actions;    // what agents are offered; any other action is an invalid one
     mla_editor editor;         // .edit NULL: Edit Script (AI) is an edit that fails
@@ -74,6 +83,10 @@ void mla_env_free(mla_env *env);        // nothing of any run is alive afterward
 
 // The task's starting state: its env/ folder as a commit. Idempotent.
 MLA_MUST_USE int mla_env_begin(mla_env *env, const mla_task *task, mla_state *out, mla_err *err);
+
+// The seed of the global generators (random, numpy.random) of runs that begin later; 0 at first.
+// Not while replies are outstanding.
+void mla_env_seed(mla_env *env, uint64_t seed);
 
 // Whether a state can be gone on from: a power cut takes those of the last second.
 bool mla_env_has(mla_env *env, const mla_state *state);

@@ -218,7 +218,9 @@ typedef struct mla__stage {                   // what carrying out an action nee
     mla_runner *runner;
     const mla_answers *answers;
     int threads;                              // of a script
+    uint64_t seed;                            // of a script's random numbers
     bool private_scores;
+    mla_submission_tap tap;                   // .take NULL: none
     mla_action_set offered;
     mla_editor editor;                        // .edit NULL: none
     const atomic_bool *cancelled;             // of the job at hand: its run is to end

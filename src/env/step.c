@@ -1,6 +1,7 @@
 // One action, carried out: from a state and a reply to facts. Looking, copying and undoing need no
 // sandbox; an edit or a run goes to the run cache first and to the runner when it is new. A score
 // comes only from the bytes of a submission, never from what a script prints.
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +16,6 @@
 
 #define REASON_MAX 200
 #define DIFF_MAX 600      // bytes shown of what an editor changed
-#define RUN_SEED 0        // of the script's own random numbers: the same for every run
 
 typedef struct {          // one action under way
     const mla__stage *stage;
@@ -162,12 +162,16 @@ static int run_split(act *a, const char *script, size_t split, mla__result *r, m
     seen.data_dir = mla_task_split_dir(a->task, split);
     mla_run_request request = {
         .data_dir = seen.data_dir, .script = script, .seconds = seen.limits.seconds,
-        .memory_mb = seen.limits.memory_mb, .seed = RUN_SEED, .max_output = MLA__STREAM_MAX,
+        .memory_mb = seen.limits.memory_mb, .seed = a->stage->seed, .max_output = MLA__STREAM_MAX,
         .cancelled = a->stage->cancelled,
     };
     mla_run_result run;
     int rc = mla__runner_run(a->stage->runner, &request, &run, err);
     if (rc == 0) score_run(a->stage->answers, &seen, split, &run, r);
+    const mla_submission_tap *tap = &a->stage->tap;
+    if (rc == 0 && tap->take && r->outcome == MLA_OUTCOME_OK) {
+        tap->take(tap->self, split, run.submission, run.submission_len);
+    }
     mla__run_result_clear(&run);
     free(seen.data_dir);
     return rc;
@@ -212,13 +216,13 @@ static int run_anew(act *a, const char *script, mla__result *r, mla_err *err) {
 
 // The result of running `script` on the files at hand, from the cache or anew.
 static int run(act *a, const char *script, mla__result *r, mla_err *err) {
-    mla__cache *cache = a->stage->cache;
+    mla__cache *cache = a->stage->tap.take ? NULL : a->stage->cache;
     char key[65];
     mla_err trouble;
     if (cache) {
         // Threads sum in another order: their number may change the last digits of a result.
-        char *fingerprint = mla_format("%s seed %d threads %d",
-                                       mla__runner_versions(a->stage->runner), RUN_SEED,
+        char *fingerprint = mla_format("%s seed %" PRIu64 " threads %d",
+                                       mla__runner_versions(a->stage->runner), a->stage->seed,
                                        a->stage->threads);
         mla__cache_key(key, a->task, script, &a->files, fingerprint);
         free(fingerprint);

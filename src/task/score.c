@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/rng.h"
 #include "task/answers.h"
 
 #define MAX_SUBMISSION_BYTES ((size_t)64 << 20)
@@ -129,23 +130,66 @@ static int compute_halves(const reading *r, mla_halves *out, mla_err *why) {
                        mla__show(answers->columns[0]).text);
 }
 
-int mla_score_submission(const mla_answers *answers, size_t split, const char *csv, size_t len,
-                         mla_halves *out, mla_err *why) {
+// Begins a reading of the whole file; clear it in any case.
+static int read_submission(reading *r, const mla_answers *answers, size_t split, const char *csv,
+                           size_t len, mla_err *why) {
     MLA_ASSERT(split < answers->part_count);
+    *r = (reading){.answers = answers, .part = &answers->parts[split]};
     if (len > MAX_SUBMISSION_BYTES) {
         return mla_err_set(why, FILE_NAME " has more than %zu MB", MAX_SUBMISSION_BYTES >> 20);
     }
-    reading r = {.answers = answers, .part = &answers->parts[split]};
-    r.width = answers->guess == MLA_VALUE_RANKED ? MLA_RANKED_MAX : answers->column_count;
-    r.at = MLA_NEW_ARRAY(size_t, 1 + answers->column_count);
-    r.guess = MLA_NEW_ARRAY(double, r.part->ids.len * r.width);
-    r.seen = MLA_NEW_ARRAY(bool, r.part->ids.len);
-    mla__csv_init(&r.csv, csv, len);
-    int rc = read_rows(&r, why);
+    r->width = answers->guess == MLA_VALUE_RANKED ? MLA_RANKED_MAX : answers->column_count;
+    r->at = MLA_NEW_ARRAY(size_t, 1 + answers->column_count);
+    r->guess = MLA_NEW_ARRAY(double, r->part->ids.len * r->width);
+    r->seen = MLA_NEW_ARRAY(bool, r->part->ids.len);
+    mla__csv_init(&r->csv, csv, len);
+    return read_rows(r, why);
+}
+
+static void reading_clear(reading *r) {
+    mla__csv_clear(&r->csv);
+    free(r->seen);
+    free(r->guess);
+    free(r->at);
+}
+
+int mla_score_submission(const mla_answers *answers, size_t split, const char *csv, size_t len,
+                         mla_halves *out, mla_err *why) {
+    reading r;
+    int rc = read_submission(&r, answers, split, csv, len, why);
     if (rc == 0) rc = compute_halves(&r, out, why);
-    mla__csv_clear(&r.csv);
-    free(r.seen);
-    free(r.guess);
-    free(r.at);
+    reading_clear(&r);
+    return rc;
+}
+
+// The score of n rows drawn from the n at `first`. truth, guess: room for them.
+static double resample(const reading *r, size_t first, size_t n, mla_rng *rng, double *truth,
+                       double *guess) {
+    size_t wide = r->answers->truth_width;
+    for (size_t i = 0; i < n; i++) {
+        size_t row = first + mla_rng_below(rng, n);
+        memcpy(truth + i * wide, r->part->truth + row * wide, wide * sizeof *truth);
+        memcpy(guess + i * r->width, r->guess + row * r->width, r->width * sizeof *guess);
+    }
+    double score = mla_metric_compute(r->answers->metric, truth, guess, n, r->width);
+    return isfinite(score) ? score : NAN;
+}
+
+int mla_score_resamples(const mla_answers *answers, size_t split, const char *csv, size_t len,
+                        uint64_t seed, mla_halves *out, size_t count, mla_err *why) {
+    reading r;
+    int rc = read_submission(&r, answers, split, csv, len, why);
+    size_t rows = r.part->ids.len, first = r.part->public_count;
+    double *truth = MLA_NEW_ARRAY(double, rows * answers->truth_width + 1);
+    double *guess = MLA_NEW_ARRAY(double, rows * r.width + 1);
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        mla_rng rng;
+        mla_rng_init(&rng, mla_rng_derive(seed, i, 0, 0));
+        out[i].public_half = resample(&r, 0, first, &rng, truth, guess);
+        out[i].private_half = resample(&r, first, rows - first, &rng, truth, guess);
+    }
+    free(guess);
+    free(truth);
+    reading_clear(&r);
     return rc;
 }

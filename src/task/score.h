@@ -3,6 +3,8 @@
 #ifndef MLA_TASK_SCORE_H
 #define MLA_TASK_SCORE_H
 
+#include <stdint.h>
+
 #include "task/task.h"
 
 typedef struct mla_answers mla_answers;      // a task's answers, read once; immutable, thread-safe
@@ -16,5 +18,12 @@ void mla_answers_free(mla_answers *answers);
 // tell anything about the answers).
 MLA_MUST_USE int mla_score_submission(const mla_answers *answers, size_t split, const char *csv,
                                       size_t len, mla_halves *out, mla_err *why);
+
+// Scores of `count` resamples of a submission that scores: of each half as many rows as it has,
+// drawn with replacement (the bootstrap). The draws depend on `seed` and the split's size alone.
+// out [count]: NaN where a resample leaves the metric undefined.
+MLA_MUST_USE int mla_score_resamples(const mla_answers *answers, size_t split, const char *csv,
+                                     size_t len, uint64_t seed, mla_halves *out, size_t count,
+                                     mla_err *why);
 
 #endif
