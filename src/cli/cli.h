@@ -42,6 +42,7 @@ typedef struct mla_options {               // what any command may be given; NUL
     uint64_t seed;
     bool json, quiet, check, force, jsonl, allow_weaker_sandbox, run_all;
     const char *target, *metric, *id, *name, *script;    // of a new task
+    const char *from;                      // the download that a task is prepared from
     const char *model, *endpoint, *output, *actions, *editor, *editor_url, *editor_model;
     double best;                           // NaN: not given
     double seconds, hours, minutes;
@@ -58,8 +59,9 @@ int mla_options_parse(mla_options *out, int argc, char **argv);
 char *mla_options_home(const mla_options *options);
 char *mla_options_tasks(const mla_options *options);
 char *mla_options_own_tasks(const mla_options *options);   // of those that the user has made
-// The folder of a task: a path that holds a task.yaml, or a name in either of the two. NULL when it
-// is nowhere.
+// The folder of a task: a path that holds a task.yaml, or a name in either of the two or in the
+// first's kaggle/, whose tasks are not listed as a person must download their data. NULL when it is
+// nowhere.
 char *mla_options_task(const mla_options *options, const char *name, mla_err *err);
 // The file or folder of a model: a path as it is, a bare name among the fetched models.
 char *mla_options_model(const mla_options *options, const char *name);

@@ -114,7 +114,7 @@ static int prepare(const mla_options *o, const char *home, const char *python, c
         char *dir = mla_options_task(o, names[i], err);
         if (!dir) return -1;
         double began = mla_clock();
-        int made = mla_task_prepare(dir, home, python, err);
+        int made = mla_task_prepare_from(dir, o->from, home, python, err);
         free(dir);
         if (made < 0) return -1;
         printf("%s: %s", names[i], made ? "prepared" : "was prepared\n");
@@ -135,6 +135,7 @@ static int prepare_all(const mla_options *o, const char *root, const char *home,
 
 static int usage(void) {
     fputs("mlagent: usage: mlagent tasks list | show NAME | prepare [NAME...] |\n"
+          "                            prepare NAME --from DIR|FILE.zip |\n"
           "                            new DIR|FILE.csv --target COLUMN --metric NAME |\n"
           "                            check [NAME...] | noise [NAME...] |\n"
           "                            ideas NAME [--run-all]\n",
@@ -147,10 +148,10 @@ static int carry_out(const mla_options *o, const char *verb, const char *root, c
                      const char *python, mla_err *err) {
     if (strcmp(verb, "list") == 0 && o->n_rest <= 1) return list(root, o, home, err);
     if (strcmp(verb, "show") == 0 && o->n_rest == 2) return show(o, home, err);
-    if (strcmp(verb, "prepare") == 0 && o->n_rest == 1) {
+    if (strcmp(verb, "prepare") == 0 && o->n_rest == 1 && !o->from) {
         return prepare_all(o, root, home, python, err);
     }
-    if (strcmp(verb, "prepare") == 0) {
+    if (strcmp(verb, "prepare") == 0 && (!o->from || o->n_rest == 2)) {
         return prepare(o, home, python, o->rest + 1, (size_t)o->n_rest - 1, err);
     }
     if (strcmp(verb, "new") == 0 && o->n_rest == 2 && o->target && o->metric) {

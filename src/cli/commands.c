@@ -23,6 +23,7 @@
     "                   endpoint, with --editor-url URL and --editor-model NAME\n"
 
 #define TASKS_HELP \
+    "  --from DIR       prepare: the download of a competition, a folder or zip (docs/tasks.md)\n" \
     "new makes a task of a folder with train.py and train.csv (and perhaps a test.csv that\n" \
     "holds the target), or of a CSV file alone (docs/solve.md):\n" \
     "  --target COLUMN  what is to be predicted\n" \
@@ -108,6 +109,7 @@ const mla_command *mla_commands(size_t *n) {
          "  --json           print ids and log-probabilities too\n", mla_cmd_generate},
         {"tasks",
          "tasks list | show NAME | prepare [NAME...] |\n"
+         "               prepare NAME --from DIR|FILE.zip |\n"
          "               new DIR|FILE.csv --target COLUMN --metric NAME |\n"
          "               check [NAME...] | noise [NAME...] | ideas NAME [--run-all]",
          "list, show, prepare, make and measure tasks",

@@ -15,7 +15,7 @@ enum { HOME = 256, TASKS, CONFIG, RUN, PYTHON, PROMPT, TEMPERATURE, MAX_NEW, SEE
        COMPUTE, ADAPTER, OLDER_THAN, MAX_MB, ALLOW_WEAKER_SANDBOX,
        TARGET, METRIC, ID, NAME, SCRIPT, BEST, SECONDS, MEMORY_MB,
        MODEL, STEPS, TRAJECTORIES, AT_ONCE, HOURS, MINUTES, OUTPUT, FROM_BEST,
-       ACTIONS, EDITOR, EDITOR_URL, EDITOR_MODEL, ENDPOINT, RUN_ALL };
+       ACTIONS, EDITOR, EDITOR_URL, EDITOR_MODEL, ENDPOINT, RUN_ALL, FROM };
 
 static const struct option long_options[] = {{"help", no_argument, NULL, 'h'},
                                              {"home", required_argument, NULL, HOME},
@@ -68,6 +68,7 @@ static const struct option long_options[] = {{"help", no_argument, NULL, 'h'},
                                               EDITOR_MODEL},
                                              {"endpoint", required_argument, NULL, ENDPOINT},
                                              {"run-all", no_argument, NULL, RUN_ALL},
+                                             {"from", required_argument, NULL, FROM},
                                              {NULL, 0, NULL, 0}};
 
 static int bad_number(const char *option, const char *text) {
@@ -113,6 +114,7 @@ static int take_task_option(mla_options *out, int option) {
     case METRIC: out->metric = optarg; break;
     case ID: out->id = optarg; break;
     case NAME: out->name = optarg; break;
+    case FROM: out->from = optarg; break;
     case SCRIPT: out->script = optarg; break;
     case BEST: return read_number("--best", optarg, -1e300, 1e300, &out->best);
     case SECONDS: return read_number("--seconds", optarg, 1, 86400, &out->seconds);
@@ -246,7 +248,8 @@ static bool holds_task(const char *dir) {
 char *mla_options_task(const mla_options *options, const char *name, mla_err *err) {
     if (holds_task(name)) return mla_strdup(name);
     bool is_name = !strchr(name, '/');
-    char *roots[] = {mla_options_tasks(options), mla_options_own_tasks(options)};
+    char *tasks = mla_options_tasks(options);
+    char *roots[] = {tasks, mla_options_own_tasks(options), mla_fs_join(tasks, "kaggle")};
     char *found = NULL;
     for (size_t i = 0; i < MLA_COUNT(roots); i++) {
         char *dir = mla_fs_join(roots[i], name);

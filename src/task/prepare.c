@@ -153,11 +153,17 @@ static char *last_line(const char *text) {
     return mla_utf8_repair(text + from, end - from, NULL);
 }
 
+// What a preparation is given besides the task.
+typedef struct prepare_means {
+    const char *python, *from;  // from: the download, or NULL
+} prepare_means;
+
 static int run_script(const mla_task *task, const char *staging, const char *packages,
-                      const char *python, mla_err *err) {
+                      const prepare_means *means, mla_err *err) {
     char *script = mla_fs_join(task->dir, "prepare.py");
-    char *argv[] = {(char *)python, "-B", script, "--out", (char *)staging, "--packages",
-                    (char *)packages, NULL};
+    char *from = means->from ? mla__absolute(means->from) : NULL;
+    char *argv[] = {(char *)means->python, "-B", script, "--out", (char *)staging, "--packages",
+                    (char *)packages, from ? "--from" : NULL, from, NULL};
     mla_buf output;
     mla_buf_init(&output, MAX_OUTPUT);
     mla_proc_result result;
@@ -173,6 +179,7 @@ static int run_script(const mla_task *task, const char *staging, const char *pac
         free(line);
     }
     mla_buf_clear(&output);
+    free(from);
     free(script);
     return rc;
 }
@@ -344,12 +351,12 @@ static bool up_to_date(const mla_task *task, const places *p, const char *source
     return same;
 }
 
-static int make(const mla_task *task, const places *p, const char *python, mla_err *err) {
+static int make(const mla_task *task, const places *p, const prepare_means *means, mla_err *err) {
     char source[65];
     if (hash_source(task, source, err) < 0) return -1;
-    if (up_to_date(task, p, source)) return 0;
+    if (!means->from && up_to_date(task, p, source)) return 0;
     if (mla_fs_remove_tree(p->staging, err) < 0 || mla_fs_mkdirs(p->staging, err) < 0) return -1;
-    int rc = run_script(task, p->staging, p->packages, python, err);
+    int rc = run_script(task, p->staging, p->packages, means, err);
     if (rc == 0) rc = check_made(task, p->public_dir, p->answers, err);
     if (rc == 0) rc = install(task, p, source, err);
     mla_err ignored;
@@ -357,7 +364,8 @@ static int make(const mla_task *task, const places *p, const char *python, mla_e
     return rc < 0 ? -1 : 1;
 }
 
-static int make_locked(const mla_task *task, const places *p, const char *python, mla_err *err) {
+static int make_locked(const mla_task *task, const places *p, const prepare_means *means,
+                       mla_err *err) {
     if (make_folders(p, err) < 0) return -1;
     int lock = open(p->staging_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (lock < 0 || flock(lock, LOCK_EX) < 0) {
@@ -365,17 +373,23 @@ static int make_locked(const mla_task *task, const places *p, const char *python
         if (lock >= 0) close(lock);
         return -1;
     }
-    int rc = make(task, p, python, err);
+    int rc = make(task, p, means, err);
     close(lock);
     return rc;
 }
 
 int mla_task_prepare(const char *task_dir, const char *home, const char *python, mla_err *err) {
+    return mla_task_prepare_from(task_dir, NULL, home, python, err);
+}
+
+int mla_task_prepare_from(const char *task_dir, const char *from, const char *home,
+                          const char *python, mla_err *err) {
     mla_task *task = mla_task_load(task_dir, home, false, err);
     if (!task) return -1;
     char *root = mla__absolute(home);
     places p = places_of(task, root);
-    int rc = make_locked(task, &p, python ? python : "python3", err);
+    const prepare_means means = {.python = python ? python : "python3", .from = from};
+    int rc = make_locked(task, &p, &means, err);
     if (rc < 0) mla_err_wrap(err, "task %s", task->name);
     places_clear(&p);
     free(root);

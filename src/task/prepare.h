@@ -18,4 +18,10 @@
 MLA_MUST_USE int mla_task_prepare(const char *task_dir, const char *home, const char *python,
                                   mla_err *err);
 
+// As above for a task whose data a person has downloaded: prepare.py is also given
+// `--from <absolute from>`, a folder or an archive, and is run whether or not there is data. `from`
+// NULL is the above.
+MLA_MUST_USE int mla_task_prepare_from(const char *task_dir, const char *from, const char *home,
+                                       const char *python, mla_err *err);
+
 #endif
