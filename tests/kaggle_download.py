@@ -3,8 +3,13 @@
 usage: kaggle_download.py DIR NAME...     (NAME: a folder of tasks/kaggle; makes DIR/NAME)
 """
 
+import io
+import json
 import pathlib
+import pickle
+import shutil
 import sys
+import tarfile
 import zipfile
 
 import numpy as np
@@ -147,6 +152,84 @@ def us_patent_phrase(out):
                                         "anchor": some([f"cold {w}" for w in WORDS]),
                                         "target": texts(), "context": some(["A47", "H01"]),
                                         "score": RNG.integers(0, 5, ROWS) / 4}))
+
+
+def cifar_10(out):
+    folder = out / "cifar-10-batches-py"
+    folder.mkdir()
+    for name in [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]:
+        batch = {b"data": RNG.integers(0, 256, (40, 3072), dtype=np.uint8),
+                 b"labels": [i % 10 for i in range(40)]}
+        (folder / name).write_bytes(pickle.dumps(batch))
+    kinds = b"airplane automobile bird cat deer dog frog horse ship truck".split()
+    (folder / "batches.meta").write_bytes(pickle.dumps({b"label_names": kinds}))
+    with tarfile.open(out / "cifar-10-python.tar.gz", "w:gz") as archive:
+        archive.add(folder, folder.name)
+    shutil.rmtree(folder)
+
+
+def statoil_iceberg(out):
+    rows = [{"id": f"{i:08x}", "band_1": numbers(75 * 75).tolist(),
+             "band_2": numbers(75 * 75).tolist(), "inc_angle": 40.5 if i % 5 else "na",
+             "is_iceberg": i % 2} for i in range(60)]
+    (out / "data/processed").mkdir(parents=True)
+    (out / "data/processed/train.json").write_text(json.dumps(rows))
+
+
+def ogbn_arxiv(out):
+    def write(name, table):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        pd.DataFrame(table).to_csv(out / name, header=False, index=False)
+
+    write("arxiv/raw/edge.csv.gz", RNG.integers(0, ROWS, (900, 2)))
+    write("arxiv/raw/node-feat.csv.gz", numbers(ROWS, 128))
+    write("arxiv/raw/node-label.csv.gz", some([3, 16, 24]))
+    write("arxiv/raw/node_year.csv.gz", 2010 + np.arange(ROWS) * 10 // ROWS)
+    for name, at in (("train", range(140)), ("valid", range(140, 180)), ("test", range(180, ROWS))):
+        write(f"arxiv/split/time/{name}.csv.gz", list(at))
+
+
+def image(kind, size=40, mode="RGB"):
+    from PIL import Image
+    data = io.BytesIO()
+    shape = (size, size, 3) if mode == "RGB" else (size, size)
+    Image.fromarray(RNG.integers(0, 256, shape, dtype=np.uint8)).save(data, kind)
+    return data.getvalue()
+
+
+def aerial_cactus(out):
+    names = [f"{i:032x}.jpg" for i in range(60)]
+    csv(out, "train.csv", pd.DataFrame({"id": names, "has_cactus": some([0, 1, 1], 60)}))
+    zipped(out, "train.zip", {f"train/{name}": image("JPEG", 32) for name in names})
+
+
+def dogs_vs_cats(out):
+    zipped(out, "train.zip", {f"train/{kind}.{i}.jpg": image("JPEG")
+                              for kind in ("cat", "dog") for i in range(30)})
+
+
+def plant_pathology(out):
+    (out / "images").mkdir()
+    for i in range(60):
+        (out / f"images/Train_{i}.jpg").write_bytes(image("JPEG"))
+    kinds = pd.get_dummies(some(["healthy", "multiple_diseases", "rust", "scab"], 60), dtype=int)
+    kinds.insert(0, "image_id", [f"Train_{i}" for i in range(60)])
+    csv(out, "train.csv", kinds)
+
+
+def whale(out):
+    names = [f"{i:08x}.jpg" for i in range(60)]
+    csv(out, "train.csv", pd.DataFrame({"Image": names,
+                                        "Id": some(["new_whale", "w_1", "w_2", "w_3"], 60)}))
+    (out / "train").mkdir()
+    for name in names:
+        (out / "train" / name).write_bytes(image("JPEG"))
+
+
+def denoising_dirty_documents(out):
+    for folder in ("train", "train_cleaned"):
+        zipped(out, f"{folder}.zip", {f"{folder}/{i}.png": image("PNG", 50, "L")
+                                      for i in range(2, 24)})
 
 
 if __name__ == "__main__":
