@@ -124,7 +124,8 @@ static void a_task_that_cannot_be_run_is_found(void **state) {
     write_yaml(&f, "\n  shape: round", "");
     char *version = mla_fs_join(f.home, "versions/toy.json");
     assert_int_equal(remove(version), 0);
-    expect(&f, "check", 1, "toy: data: is not prepared; run: mlagent tasks prepare toy");
+    expect(&f, "check", 0, "0 tasks, 0 findings");
+    expect(&f, "check toy", 1, "toy: data: is not prepared; run: mlagent tasks prepare toy");
     expect(&f, "check none", 1, "there is no task \"none\"");
     free(version);
     fixture_end(&f);

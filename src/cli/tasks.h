@@ -35,8 +35,8 @@ char *mla_trial_starter(const mla_task *task, mla_err *err);
 char *mla_trial_reference(const mla_task *task, mla_err *err);
 bool mla_trial_has_reference(const mla_task *task);
 
-// The names of all tasks, or those of the operands from the second on. Caller frees with
-// mla_fs_names_free.
+// The names of all tasks whose data is prepared, or the operands from the second on. Caller frees
+// with mla_fs_names_free.
 MLA_MUST_USE int mla_tasks_named(const mla_options *options, char ***names, size_t *count,
                                  mla_err *err);
 // Prints one JSON object as a line and drops it.

@@ -189,8 +189,9 @@ static void print_sums(const trying *t) {
         count_verdicts(t, family, counts);
         print_counts(family, counts);
     }
-    char *all = mla_format("all %zu, starter %.6g", t->printed, t->base.public_half);
     count_verdicts(t, NULL, counts);
+    char *all = mla_format("all %zu, starter %.6g", counts[HELPS] + counts[HURTS] +
+                           counts[NOTHING] + counts[FAILS], t->base.public_half);
     print_counts(all, counts);
     free(all);
 }

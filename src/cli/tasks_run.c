@@ -168,12 +168,25 @@ bool mla_trial_has_reference(const mla_task *task) {
 
 // --- names and lines ----------------------------------------------------------------------------
 
-static int add_root(const char *root, char ***names, size_t *count, size_t *cap, mla_err *err) {
+// A task that cannot be loaded counts: what is wrong with it is to be said.
+static bool wants_data(const char *root, const char *name, const char *home) {
+    mla_err ignored;
+    char *dir = mla_fs_join(root, name);
+    mla_task *task = mla_task_load(dir, home, false, &ignored);
+    bool wants = task && !task->data_version;
+    mla_task_free(task);
+    free(dir);
+    return wants;
+}
+
+static int add_root(const char *root, const char *home, char ***names, size_t *count, size_t *cap,
+                    mla_err *err) {
     char **more = NULL;
     size_t n = 0;
     if (!mla_fs_is_dir(root)) return 0;
     if (mla_task_list(root, &more, &n, err) < 0) return -1;
     for (size_t i = 0; i < n; i++) {
+        if (wants_data(root, more[i], home)) continue;
         MLA_GROW(*names, *cap, *count + 1);
         (*names)[(*count)++] = mla_strdup(more[i]);
     }
@@ -192,8 +205,10 @@ int mla_tasks_named(const mla_options *o, char ***names, size_t *count, mla_err 
     }
     if (o->n_rest > 1) return 0;
     char *root = mla_options_tasks(o), *own = mla_options_own_tasks(o);
-    rc = add_root(root, names, count, &cap, err);
-    if (rc == 0 && strcmp(own, root)) rc = add_root(own, names, count, &cap, err);
+    char *home = mla_options_home(o);
+    rc = add_root(root, home, names, count, &cap, err);
+    if (rc == 0 && strcmp(own, root)) rc = add_root(own, home, names, count, &cap, err);
+    free(home);
     free(root);
     free(own);
     if (rc < 0) mla_fs_names_free(*names, *count);
