@@ -25,18 +25,17 @@ static mla_sft_options options_of(void) {
     o.lr = 3e-3;
     o.batch = 2;
     o.epochs = 6;
-    o.val_share = 0.1;
     o.compute = MLA_COMPUTE_F32;
     return o;
 }
 
 // Samples whose action is a function of the prompt's first token.
-static int write_samples(const char *dir) {
+static int write_file(const char *dir, const char *name, int n) {
     mla_err err = {{0}};
-    char *folder = mla_fs_join(dir, "sft"), *path = mla_fs_join(folder, "steps.jsonl");
+    char *folder = mla_fs_join(dir, "sft"), *path = mla_fs_join(folder, name);
     int rc = mla_fs_mkdirs(folder, &err);
     mla_lines *lines = rc == 0 ? mla_lines_open(path, &err) : NULL;
-    for (int i = 0; lines && rc == 0 && i < 20; i++) {
+    for (int i = 0; lines && rc == 0 && i < n; i++) {
         mla_step s;
         mla_step_init(&s);
         s.task = mla_strdup("made-up"), s.trajectory = mla_strdup("made-up-0");
@@ -55,6 +54,10 @@ static int write_samples(const char *dir) {
     free(path);
     if (rc < 0 || !lines) fprintf(stderr, "%s\n", err.text);
     return lines ? rc : -1;
+}
+
+static int write_samples(const char *dir) {
+    return write_file(dir, "steps.jsonl", 18) | write_file(dir, "validation.jsonl", 2);
 }
 
 // Sends SIGTERM once three steps are in the metrics.
@@ -113,6 +116,7 @@ static int read_loss(void *ctx, json_t *line, mla_err *err) {
     if (losses[0] < step) losses[0] = step;
     if (step == 1) losses[1] = mla_json_get_number(line, "loss", NAN);
     losses[2] = mla_json_get_number(line, "loss", NAN);
+    losses[3] = mla_json_get_number(line, "val_loss", NAN);
     return 0;
 }
 
@@ -131,7 +135,7 @@ static void a_resumed_run_ends_with_the_same_bits(void **state) {
     char *a = hash_of(whole, "sft/model/model.safetensors");
     char *b = hash_of(parts, "sft/model/model.safetensors");
     assert_string_equal(a, b);
-    double losses[3] = {0}, again[3] = {0};
+    double losses[4] = {0}, again[4] = {0};
     mla_err err;
     char *log_a = mla_fs_join(whole, "sft/metrics.jsonl"),
          *log_b = mla_fs_join(parts, "sft/metrics.jsonl");
@@ -139,6 +143,7 @@ static void a_resumed_run_ends_with_the_same_bits(void **state) {
     assert_int_equal(mla_lines_read(log_b, read_loss, again, &err), 0);
     assert_float_equal(losses[0], 54, 0);
     assert_memory_equal(losses, again, sizeof losses);
+    assert_true(isfinite(losses[3]));
     if (losses[2] >= 0.7 * losses[1])
         fail_msg("loss %.3f at first, %.3f at last", losses[1], losses[2]);
     free(whole), free(parts), free(model), free(kept), free(a), free(b), free(log_a), free(log_b);

@@ -21,7 +21,8 @@
     X(INT, at_once, at_once, 1, 256)
 #define DATA_FIELDS(X)                                        \
     X(INT, max_tokens, max_tokens, 0, 2000000000)             \
-    X(INT, max_sample_tokens, max_sample_tokens, 64, 1000000)
+    X(INT, max_sample_tokens, max_sample_tokens, 64, 1000000) \
+    X(REAL, val_share, val_share, 0, 0.9)
 #define SFT_FIELDS(X)                                         \
     X(REAL, lr, lr, 0, 1)                                     \
     X(INT, warmup_steps, warmup_steps, 0, 1000000)            \
@@ -29,7 +30,6 @@
     X(INT, batch, batch, 1, 4096)                             \
     X(REAL, weight_decay, weight_decay, 0, 10)                \
     X(REAL, clip_norm, clip_norm, 0, 1e9)                     \
-    X(REAL, val_share, val_share, 0, 0.9)                     \
     X(INT, checkpoint_seconds, checkpoint_seconds, 0, 1000000)
 #define RL_FIELDS(X)                                          \
     X(INT, iterations, iterations, 1, 1000000)                \

@@ -275,7 +275,7 @@ static int run_report(mla_pipeline *p, mla_err *err) {
 
 const mla_stage *mla_stages(size_t *n) {
     static const mla_stage stages[] = {
-        {"collect", run_collect, {"expert", "sft/steps.jsonl"}},
+        {"collect", run_collect, {"expert", "sft/steps.jsonl", "sft/validation.jsonl"}},
         {"sft", run_sft, {"sft/model", "sft/checkpoint", "sft/metrics.jsonl"}},
         {"rl", run_rl, {"rl"}},
         {"eval", run_eval, {"eval"}},

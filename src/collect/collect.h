@@ -56,6 +56,7 @@ typedef struct mla_dataset_options {
     int max_tokens;            // tokens of all samples, a prompt counted once; 0: no ceiling
     int max_sample_tokens;     // longer samples are left out
     int max_steps;             // of a trajectory as collected: the prompt says what is left
+    double val_share;          // of each task's trajectories, held back for the validation loss
     mla_prompt_options prompt;
     uint64_t seed;
 } mla_dataset_options;

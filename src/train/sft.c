@@ -12,7 +12,7 @@
 
 mla_sft_options mla_sft_options_default(void) {
     return (mla_sft_options){.lr = 1e-4, .warmup_steps = 2, .epochs = 1, .batch = 4,
-                             .clip_norm = 1.0, .val_share = 0.05, .checkpoint_seconds = 120,
+                             .clip_norm = 1.0, .checkpoint_seconds = 120,
                              .compute = mla_compute_best(), .seed = 1};
 }
 
@@ -45,11 +45,14 @@ static bool same_state(const mla_step *a, const mla_step *b) {
            memcmp(a->prompt_ids, b->prompt_ids, a->n_prompt * sizeof *a->prompt_ids) == 0;
 }
 
+// Of the samples behind those whose states are known; what is trained on and what is held back never
+// share a state.
 static void find_states(sft *s) {
-    s->first = MLA_NEW_ARRAY(size_t, s->data.len + 1);
-    for (size_t i = 0; i < s->data.len; i++) {
+    size_t known = s->n_states ? s->first[s->n_states] : 0;
+    s->first = mla_realloc(s->first, s->data.len + 1, sizeof *s->first);
+    for (size_t i = known; i < s->data.len; i++) {
         const mla_step *items = s->data.items;
-        bool goes_on = i && same_state(&items[i], &items[i - 1]) &&
+        bool goes_on = i > known && same_state(&items[i], &items[i - 1]) &&
                        i - s->first[s->n_states - 1] < STATE_MAX;
         if (!goes_on) s->first[s->n_states++] = i;
     }
@@ -64,19 +67,32 @@ static int action_tokens(const sft *s, size_t state) {
     return tokens;
 }
 
-static int read_data(sft *s, const mla_run *run, mla_err *err) {
-    char *path = mla_run_path(run, "sft/steps.jsonl");
-    int rc = mla_store_read(path, &s->data, err);
-    for (size_t i = 0; rc == 0 && i < s->data.len; i++) {
-        if (!s->data.items[i].n_prompt || !s->data.items[i].n_action) {
+// The samples of a file of the data set, behind those that are there.
+static int read_samples(sft *s, const mla_run *run, const char *name, mla_err *err) {
+    char *path = mla_run_path(run, name);
+    mla_steps more;
+    int rc = mla_store_read(path, &more, err);
+    for (size_t i = 0; rc == 0 && i < more.len; i++) {
+        if (!more.items[i].n_prompt || !more.items[i].n_action) {
             rc = mla_err_set(err, "%s: line %zu has no prompt_ids or action_ids; remake the data "
                              "set with `mlagent collect`", path, i + 1);
+            break;
         }
+        mla_steps_push_take(&s->data, &more.items[i]);
+        mla_step_init(&more.items[i]);
     }
+    mla_steps_clear(&more);
     if (rc == 0 && !s->data.len) rc = mla_err_set(err, "%s: no samples to train on", path);
     free(path);
     if (rc == 0) find_states(s);
-    s->n_train = s->n_states - (size_t)((double)s->n_states * s->options->val_share);
+    return rc;
+}
+
+// The data set has chosen what is held back: no state or trajectory of it is trained on.
+static int read_data(sft *s, const mla_run *run, mla_err *err) {
+    if (read_samples(s, run, "sft/steps.jsonl", err) < 0) return -1;
+    s->n_train = s->n_states;
+    int rc = read_samples(s, run, "sft/validation.jsonl", err);
     size_t batch = (size_t)s->options->batch;
     size_t steps = (s->n_train + batch - 1) / batch;
     s->total_steps = (int)steps * s->options->epochs;
