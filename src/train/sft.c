@@ -45,8 +45,8 @@ static bool same_state(const mla_step *a, const mla_step *b) {
            memcmp(a->prompt_ids, b->prompt_ids, a->n_prompt * sizeof *a->prompt_ids) == 0;
 }
 
-// Of the samples behind those whose states are known; what is trained on and what is held back never
-// share a state.
+// Of the samples behind those whose states are known; what is trained on and what is held back
+// never share a state.
 static void find_states(sft *s) {
     size_t known = s->n_states ? s->first[s->n_states] : 0;
     s->first = mla_realloc(s->first, s->data.len + 1, sizeof *s->first);

@@ -23,10 +23,10 @@ typedef struct mla_sft_options {
 } mla_sft_options;
 mla_sft_options mla_sft_options_default(void);
 
-// Fine-tunes `model_path` on sft/steps.jsonl, with the validation loss on sft/validation.jsonl where
+// Fine-tunes `model_path` on sft/steps.jsonl, with the validation loss on sft/validation.jsonl if
 // that is there, and writes sft/model (a Hugging Face folder) and sft/metrics.jsonl. The loss is on
-// action tokens and their end-of-turn token only. Stopped, it leaves sft/checkpoint and goes on from
-// it next time, to the same bits.
+// action tokens and their end-of-turn token only. Stopped, it leaves sft/checkpoint and goes on
+// from it next time, to the same bits.
 // 1: finished, 0: stopped before the end, -1: error.
 MLA_MUST_USE int mla_sft_run(mla_run *run, const char *model_path, const mla_sft_options *options,
                              mla_err *err);
