@@ -389,8 +389,9 @@ static int update_once(mla_step *steps, int n_steps, int n_learned, char hex[65]
     o.compute = MLA_COMPUTE_F32, o.lr = 1e-3, o.critic_warmup = 0;
     mla_policy_options wanted = mla_policy_options_default();
     wanted.compute = o.compute, wanted.trainable = true;
-    mla_rollout_state s = {.steps = steps, .n_steps = n_steps, .n_learned = n_learned,
-                           .prompt = {.data = steps->prompt_ids, .len = steps->n_prompt}};
+    const mla_ids prompt = {.data = steps->prompt_ids, .len = steps->n_prompt};
+    mla_rollout_state s = {.branch = {.prompt = prompt, .steps = steps}, .n_steps = n_steps,
+                           .n_learned = n_learned};
     const mla_rollout rollout = {.states = &s, .n_states = 1};
     mla_update_stats stats;
     mla_trainer t = {.options = &o, .policy = mla_policy_open(start, &wanted, err)};

@@ -143,6 +143,41 @@ typedef struct mla_policy_actor {
 } mla_policy_actor;
 mla_actor mla_policy_actor_make(mla_policy_actor *self);
 
+// ---- several actions from one state (agent/branch.c) -----------------------------------------
+
+// A state, and one action of each of `samples` draws from it: no episode follows.
+typedef struct mla_branch {
+    const mla_task *task;          // borrowed, as is the history
+    mla_state state;
+    const mla_step *history;       // [n_history], the steps before, oldest first
+    size_t n_history;
+    int steps_left;                // as the prompt says
+    uint64_t seed;
+    char *script;                  // what follows is made and owned: the script of this state,
+    mla_ids prompt;                // what the policy read,
+    mla_step *steps;               // [samples] in sample order; n_action is 0 where our own
+} mla_branch;                      // machinery failed or the work was stopped
+void mla_branch_clear(mla_branch *branch, int samples);
+
+typedef struct mla_branch_options {
+    int samples;                   // of each state
+    float temperature;
+    int max_new;                   // tokens of an action
+    mla_prompt_options prompt;
+    const char *name;              // step k of branch i belongs to the trajectory <name>-<i>-<k>
+} mla_branch_options;
+
+typedef struct mla_branch_times {
+    double generate_seconds;       // sampling; the environment works meanwhile
+    double wait_seconds;           // from the last sample to the last result
+} mla_branch_times;
+
+// Samples the actions of all branches [n], executes and judges each. 1, 0 when stopped, -1; the
+// caller clears the branches in every case.
+MLA_MUST_USE int mla_agent_branch(mla_agent *agent, mla_policy *policy,
+                                  const mla_branch_options *options, mla_branch *branches, size_t n,
+                                  mla_branch_times *times, mla_err *err);
+
 // ---- an OpenAI-compatible endpoint as an actor (agent/actor_endpoint.c) ----------------------
 
 typedef struct mla_endpoint_actor_options {

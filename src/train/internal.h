@@ -39,13 +39,8 @@ MLA_MUST_USE int mla__lines_trim(const char *path, const char *key, long long la
 
 // A pool state and the actions sampled from it, executed and judged.
 typedef struct mla_rollout_state {
-    mla_pool_state from;
-    const mla_task *task;
-    mla_ids prompt;
-    char *script;
-    mla_step *steps;           // [n_steps], those that have a reward, owned; in sample order, but
-                               // for what is not learned from, which comes after [0, n_learned)
-    int n_steps, n_learned;
+    mla_branch branch;         // its steps [n_steps] are those that have a reward, in sample order,
+    int n_steps, n_learned;    // but for what is not learned from, which comes after [0, n_learned)
 } mla_rollout_state;
 
 typedef struct mla_rollout {

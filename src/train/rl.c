@@ -64,7 +64,7 @@ static tally tally_rollout(const mla_rollout *rollout) {
     tally t = {0};
     for (int i = 0; i < rollout->n_states; i++) {
         const mla_rollout_state *s = &rollout->states[i];
-        for (int k = 0; k < s->n_steps; k++) tally_step(&t, &s->steps[k]);
+        for (int k = 0; k < s->n_steps; k++) tally_step(&t, &s->branch.steps[k]);
     }
     return t;
 }
@@ -141,7 +141,7 @@ static int write_steps(rl *r, int iteration, const mla_rollout *rollout, mla_err
     for (int i = 0; i < rollout->n_states; i++) {
         const mla_rollout_state *s = &rollout->states[i];
         for (int k = 0; k < s->n_steps; k++) {
-            json_t *line = mla_step_to_json(&s->steps[k]);
+            json_t *line = mla_step_to_json(&s->branch.steps[k]);
             json_object_set_new(line, "iteration", json_integer(iteration));
             if (mla_lines_append_take(r->steps, line, err) < 0) return -1;
         }

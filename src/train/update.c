@@ -22,9 +22,10 @@ typedef struct {
 
 static void scored_init(scored *s, const mla_rollout_state *state, int dim) {
     *s = (scored){.state = state};
-    mla_group_init(&s->group, state->prompt.data, state->prompt.len);
+    const mla_step *steps = state->branch.steps;
+    mla_group_init(&s->group, state->branch.prompt.data, state->branch.prompt.len);
     for (int k = 0; k < state->n_learned; k++) {
-        mla_group_add(&s->group, state->steps[k].action_ids, state->steps[k].n_action);
+        mla_group_add(&s->group, steps[k].action_ids, steps[k].n_action);
     }
     size_t n = (size_t)s->group.n_rows;
     s->n = s->group.n_rows;
@@ -34,8 +35,8 @@ static void scored_init(scored *s, const mla_rollout_state *state, int dim) {
     s->d_logprob = s->returns + n, s->d_entropy = s->d_logprob + n;
     s->correction = s->d_entropy + n;
     s->hidden = MLA_NEW_ARRAY(float, n * (size_t)dim);
-    for (int k = 0, at = 0; k < state->n_learned; at += (int)state->steps[k++].n_action) {
-        memcpy(s->old + at, state->steps[k].logprobs, state->steps[k].n_action * sizeof(float));
+    for (int k = 0, at = 0; k < state->n_learned; at += (int)steps[k++].n_action) {
+        memcpy(s->old + at, steps[k].logprobs, steps[k].n_action * sizeof(float));
     }
 }
 
@@ -98,10 +99,9 @@ static void correct_sampling(const mla_rl_options *options, scored *all, int n,
 static void advantages(const mla_rl_options *options, scored *all, int n) {
     int total = 0;
     for (int i = 0; i < n; i++) {
-        const mla_rollout_state *state = all[i].state;
-        for (int k = 0, at = 0; k < state->n_learned; at += (int)state->steps[k++].n_action) {
-            mla_advantage_gae(state->steps[k].reward.reward, all[i].value + at,
-                              (int)state->steps[k].n_action, options->gamma, options->lambda,
+        const mla_step *steps = all[i].state->branch.steps;
+        for (int k = 0, at = 0; k < all[i].state->n_learned; at += (int)steps[k++].n_action) {
+            mla_advantage_gae(steps[k].reward.reward, all[i].value + at, (int)steps[k].n_action, options->gamma, options->lambda,
                               all[i].advantage + at, all[i].returns + at);
         }
         total += all[i].n;
@@ -178,7 +178,7 @@ static double mean_reward(const mla_rollout *rollout) {
     int n = 0;
     for (int i = 0; i < rollout->n_states; i++) {
         for (int k = 0; k < rollout->states[i].n_steps; k++, n++) {
-            total += rollout->states[i].steps[k].reward.reward;
+            total += rollout->states[i].branch.steps[k].reward.reward;
         }
     }
     return n ? total / n : 0;
