@@ -101,8 +101,9 @@ static void advantages(const mla_rl_options *options, scored *all, int n) {
     for (int i = 0; i < n; i++) {
         const mla_step *steps = all[i].state->branch.steps;
         for (int k = 0, at = 0; k < all[i].state->n_learned; at += (int)steps[k++].n_action) {
-            mla_advantage_gae(steps[k].reward.reward, all[i].value + at, (int)steps[k].n_action, options->gamma, options->lambda,
-                              all[i].advantage + at, all[i].returns + at);
+            mla_advantage_gae(steps[k].reward.reward, all[i].value + at, (int)steps[k].n_action,
+                              options->gamma, options->lambda, all[i].advantage + at,
+                              all[i].returns + at);
         }
         total += all[i].n;
     }
