@@ -50,9 +50,10 @@ static void learn_once(mla_model *m, mla_activations *acts) {
     mla_transformer_backward(m, &batch, acts);
 }
 
-static void check_tuning(const mla_model_config *config, mla_compute compute) {
+static void check_tuning(const mla_model_config *config, mla_compute compute, bool recompute) {
     const mla_model_options options = {.compute = compute, .trainable = true};
-    const mla_footprint told = mla_footprint_of(config, compute, MLA_USE_FULL, TOKENS, 0);
+    const mla_footprint told = mla_footprint_of(config, compute, MLA_USE_FULL, TOKENS, 0,
+                                                 recompute);
     double before = used();
     mla_model *m = mla_model_random(config, &options, 1);
     const mla_adamw_options how = mla_adamw_options_default();
@@ -60,6 +61,7 @@ static void check_tuning(const mla_model_config *config, mla_compute compute) {
     double model = used();
     near("full: weights and optimiser", (double)(told.weights + told.optimiser), model - before);
     mla_activations *acts = mla_activations_create(m);
+    mla_activations_recompute(acts, recompute);
     learn_once(m, acts);
     near("full: a pass", (double)(told.work + told.cache), used() - model);
     mla_activations_free(acts);
@@ -67,9 +69,10 @@ static void check_tuning(const mla_model_config *config, mla_compute compute) {
     mla_model_free(m);
 }
 
-static void check_adapters(const mla_model_config *config, mla_compute compute) {
+static void check_adapters(const mla_model_config *config, mla_compute compute, bool recompute) {
     const mla_model_options options = {.compute = compute, .adaptable = true};
-    const mla_footprint told = mla_footprint_of(config, compute, MLA_USE_LORA, TOKENS, 16);
+    const mla_footprint told = mla_footprint_of(config, compute, MLA_USE_LORA, TOKENS, 16,
+                                                 recompute);
     const mla_adapter_options wanted = mla_adapter_options_default();
     mla_err err;
     double before = used();
@@ -81,6 +84,7 @@ static void check_adapters(const mla_model_config *config, mla_compute compute) 
     double model = used();
     near("LoRA: weights and optimiser", (double)(told.weights + told.optimiser), model - before);
     mla_activations *acts = mla_activations_create(m);
+    mla_activations_recompute(acts, recompute);
     learn_once(m, acts);
     near("LoRA: a pass", (double)(told.work + told.cache), used() - model);
     mla_activations_free(acts);
@@ -90,7 +94,7 @@ static void check_adapters(const mla_model_config *config, mla_compute compute) 
 
 static void check_sampling(const mla_model_config *config, mla_compute compute) {
     const mla_model_options options = {.compute = compute};
-    const mla_footprint told = mla_footprint_of(config, compute, MLA_USE_SAMPLE, TOKENS, 0);
+    const mla_footprint told = mla_footprint_of(config, compute, MLA_USE_SAMPLE, TOKENS, 0, false);
     double before = used();
     mla_model *m = mla_model_random(config, &options, 1);
     double model = used();
@@ -111,8 +115,10 @@ static void the_formula_tells_what_is_allocated(void **state) {
     for (int kind = 0; kind < 4; kind++) {
         const mla_model_config config = shape(kind & 1 ? MLA_ARCH_QWEN2 : MLA_ARCH_LLAMA, kind & 2);
         for (int compute = MLA_COMPUTE_F32; compute <= (int)mla_compute_best(); compute++) {
-            check_tuning(&config, (mla_compute)compute);
-            check_adapters(&config, (mla_compute)compute);
+            for (int recompute = 0; recompute < 2; recompute++) {
+                check_tuning(&config, (mla_compute)compute, recompute);
+                check_adapters(&config, (mla_compute)compute, recompute);
+            }
             check_sampling(&config, (mla_compute)compute);
         }
         check_sampling(&config, MLA_COMPUTE_INT8);
@@ -136,7 +142,8 @@ static void more_use_takes_more(void **state) {
     const mla_model_config c = shape(MLA_ARCH_QWEN2, true);
     uint64_t last = 0;
     for (int use = MLA_USE_SAMPLE; use <= MLA_USE_FULL; use++) {
-        mla_footprint f = mla_footprint_of(&c, mla_compute_best(), (mla_use)use, TOKENS, 16);
+        mla_footprint f = mla_footprint_of(&c, mla_compute_best(), (mla_use)use, TOKENS, 16,
+                                           false);
         assert_true(f.total > last);
         assert_true(f.total == f.weights + f.optimiser + f.cache + f.work);
         last = f.total;

@@ -528,6 +528,42 @@ static void a_frozen_copy_speaks_alike(void **state) {
     mla_model_free(m);
 }
 
+// ---- recomputation -----------------------------------------------------------------------------
+
+static float *tree_gradients(mla_model *m, bool recompute) {
+    mla_activations *acts = mla_activations_create(m);
+    float logprob[TREE_MAX], weight[TREE_MAX];
+    mla_activations_recompute(acts, recompute);
+    mla_activations_dropout(acts, 7);
+    mla_model_zero_grad(m);
+    tree_run(m, acts, true, true, logprob, weight);
+    mla_activations_free(acts);
+    return copy_gradients(m);
+}
+
+static void same_gradients(mla_model *m) {
+    float *kept = tree_gradients(m, false), *again = tree_gradients(m, true);
+    size_t n = count_values(m), differ = 0;
+    for (size_t i = 0; i < n; i++) differ += kept[i] != 0;
+    assert_true(differ > n / 2);
+    assert_memory_equal(kept, again, n * sizeof *kept);
+    free(kept);
+    free(again);
+    mla_model_free(m);
+}
+
+static void recomputing_changes_no_bit(void **state) {
+    (void)state;
+    const mla_adapter_options o = {.rank = 4, .alpha = 8, .dropout = 0.2f,
+                                   .targets = MLA_TARGETS_ALL};
+    for (int compute = MLA_COMPUTE_F32; compute <= (int)mla_compute_best(); compute++) {
+        same_gradients(formula_model(&llama_tied, (mla_compute)compute));
+        mla_model *m = adaptable_model(&qwen2_untied, (mla_compute)compute);
+        add_adapter(m, &o, 1);
+        same_gradients(m);
+    }
+}
+
 static void merging_speaks_alike_and_can_be_undone(void **state) {
     (void)state;
     for (int bf16 = 0; bf16 <= (mla_compute_best() == MLA_COMPUTE_BF16); bf16++) {
@@ -571,6 +607,7 @@ int main(void) {
         cmocka_unit_test(a_new_adapter_is_as_peft_makes_one),
         cmocka_unit_test(dropout_keeps_the_mean),
         cmocka_unit_test(a_frozen_copy_speaks_alike),
+        cmocka_unit_test(recomputing_changes_no_bit),
         cmocka_unit_test(merging_speaks_alike_and_can_be_undone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

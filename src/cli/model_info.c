@@ -47,7 +47,7 @@ static json_t *vocab_json(const mla_vocab *v) {
 }
 
 static json_t *memory_json(const mla_model_config *c, mla_compute compute, mla_use use) {
-    mla_footprint f = mla_footprint_of(c, compute, use, TOKENS, RANK);
+    mla_footprint f = mla_footprint_of(c, compute, use, TOKENS, RANK, false);
     return json_pack("{s:I, s:I, s:I, s:I, s:I}", "total", (json_int_t)f.total, "weights",
                      (json_int_t)f.weights, "optimiser", (json_int_t)f.optimiser, "cache",
                      (json_int_t)f.cache, "work", (json_int_t)f.work);

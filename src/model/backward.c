@@ -147,7 +147,8 @@ void mla_transformer_backward(mla_model *model, const mla_token_batch *batch,
     const size_t n = (size_t)acts->n;
     memset(b->dx, 0, n * (size_t)model->config.dim * sizeof *b->dx);
     norm_back(model, &model->norm, acts->last, acts->d_hidden, b->dx, n);
-    for (int i = model->config.layers - 1; i >= 0; i--) {
+    for (int last = model->config.layers - 1, i = last; i >= 0; i--) {
+        if (acts->recompute && i < last) mla__layer_again(acts, i);
         feed_back(model, acts->kv->work, b, i, &acts->saved[i], n);
         attend_back(model, acts, b, i, &acts->saved[i]);
     }

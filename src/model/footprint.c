@@ -81,12 +81,15 @@ static uint64_t attention_of(const mla_model_config *c, const sizes *s) {
     return padded * (s->heads * (4 * s->e + 4 * threads) + 8 * (uint64_t)c->kv_heads);
 }
 
-static uint64_t way_back_of(const mla_model_config *c, const sizes *s, uint64_t rows) {
-    uint64_t saved = 8 * s->dim + s->e * (2 * s->width + 2 * s->hidden) + 4 * s->heads;
+static uint64_t way_back_of(const mla_model_config *c, const sizes *s, uint64_t rows,
+                            bool recompute) {
+    uint64_t inputs = 4 * s->dim;
+    uint64_t rest = 4 * s->dim + s->e * (2 * s->width + 2 * s->hidden) + 4 * s->heads;
+    uint64_t saved = s->layers * inputs + (recompute ? 1 : s->layers) * rest;
     uint64_t back = (4 + s->e) * s->dim + 4 * larger(s->dim, s->width) +
                     4 * larger(s->hidden, s->qkv) + s->e * s->qkv;
     uint64_t head = 8 * HEAD_ROWS * (s->dim + s->vocab);
-    return rows * (s->layers * saved + 3 * 4 * s->dim + back + attention_of(c, s)) + head;
+    return rows * (saved + 3 * 4 * s->dim + back + attention_of(c, s)) + head;
 }
 
 // Rows by rank and rank by columns, for each of the seven matrices of a layer.
@@ -112,7 +115,7 @@ static uint64_t optimiser_of(const mla_model_config *c, const sizes *s, mla_use 
 }
 
 mla_footprint mla_footprint_of(const mla_model_config *config, mla_compute compute, mla_use use,
-                               int tokens, int rank) {
+                               int tokens, int rank, bool recompute) {
     const sizes s = sizes_of(config, compute);
     const bool learns = use != MLA_USE_SAMPLE;
     const uint64_t rows = mla__round_up((size_t)tokens, MLA__ROWS);
@@ -121,7 +124,7 @@ mla_footprint mla_footprint_of(const mla_model_config *config, mla_compute compu
                        .cache = cache_of(config, &s, rows)};
     f.weights += 4 * (uint64_t)config->max_context * (uint64_t)config->head_dim;
     f.work = pass_of(&s, learns || rows < PREFILL ? rows : PREFILL);
-    if (learns) f.work += way_back_of(config, &s, rows);
+    if (learns) f.work += way_back_of(config, &s, rows, recompute);
     f.total = f.weights + f.optimiser + f.cache + f.work;
     return f;
 }

@@ -19,9 +19,9 @@ typedef struct mla_footprint {
 } mla_footprint;
 
 // For sequences of `tokens` tokens in all: sampled, or learned from in one pass. `rank` is LoRA's,
-// on all linear layers.
+// on all linear layers; `recompute` as mla_activations_recompute.
 mla_footprint mla_footprint_of(const mla_model_config *config, mla_compute compute, mla_use use,
-                               int tokens, int rank);
+                               int tokens, int rank, bool recompute);
 // Parameters of the model; of LoRA adapters of a rank.
 uint64_t mla_footprint_params(const mla_model_config *config);
 uint64_t mla_footprint_lora_params(const mla_model_config *config, int rank);

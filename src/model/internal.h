@@ -296,6 +296,8 @@ struct mla__work {
 
 mla__work *mla__work_create(void);
 void mla__work_free(mla__work *work);
+// The layer's forward pass once more, from its x in `saved`, to the same bits; fills the rest there.
+void mla__layer_again(mla_activations *acts, int layer);
 
 typedef struct mla__saved { // what a layer's backward pass needs; [cap_rows, ...]
     float *x, *mid;         // [, dim]
@@ -318,6 +320,7 @@ struct mla_activations {
     mla_kv *kv;
     int n; // rows of the last forward
     bool kept, grad_started;
+    bool recompute;           // of `saved` each layer has its own x only
     uint64_t dropout;
     size_t cap_rows, cap_saved;
     mla__saved *saved;        // [layers]
@@ -325,6 +328,7 @@ struct mla_activations {
     float *hidden, *d_hidden; // [cap_rows, dim]
     mla__tail *tails;
     size_t cap_tails, cap_tokens;
+    int n_tails;
     int *token; // as mla__attention_backward takes it
     mla__back *back;
 };

@@ -88,6 +88,9 @@ void mla_activations_free(mla_activations *acts);
 // The masks of the trainable adapters' dropout in forward passes that keep, until it is set again.
 // 0, as at first: nothing is dropped.
 void mla_activations_dropout(mla_activations *acts, uint64_t seed);
+// Gradient checkpointing (Chen et al., 2016): of each layer only its input is kept, and the way back
+// computes the rest again, to the same bits, for a quarter more time. Before the first forward.
+void mla_activations_recompute(mla_activations *acts, bool on);
 
 // Final hidden states (after the last norm), [n, dim] fp32, borrowed until the next forward.
 // `keep` false: nothing is kept for a backward pass.

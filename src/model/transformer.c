@@ -143,13 +143,18 @@ static void attend(const mla_model *m, mla__work *w, mla_kv *kv, int layer, int 
     mla__ops_add(m->kernels, mid, x, rows * dim);
 }
 
-static void feed(const mla_model *m, mla__work *w, int layer, int n, const float *mid, float *next,
+static void gate(const mla_model *m, mla__work *w, int layer, int n, const float *mid,
                  void *gate_up) {
     const mla__layer *l = &m->layers[layer];
-    const size_t rows = (size_t)n, dim = (size_t)m->config.dim;
     mla__ops_norm(m->kernels, m->options.compute, false, mid, l->norm2.data, m->config.norm_eps,
-                  w->h, rows, dim);
-    linear(m, w, layer, MLA__GATE_UP, w->h, gate_up, false, rows);
+                  w->h, (size_t)n, (size_t)m->config.dim);
+    linear(m, w, layer, MLA__GATE_UP, w->h, gate_up, false, (size_t)n);
+}
+
+static void feed(const mla_model *m, mla__work *w, int layer, int n, const float *mid, float *next,
+                 void *gate_up) {
+    const size_t rows = (size_t)n, dim = (size_t)m->config.dim;
+    gate(m, w, layer, n, mid, gate_up);
     mla__ops_swiglu(m->kernels, m->options.compute, gate_up, w->act, rows,
                     (size_t)m->config.hidden);
     linear(m, w, layer, MLA__DOWN, w->act, next, true, rows);
@@ -183,10 +188,12 @@ mla_activations *mla_activations_create(const mla_model *model) {
     return acts;
 }
 
+// With recomputation the layers share all but x, and the first one owns it.
 static void free_saved(mla_activations *acts) {
     for (int i = 0; i < acts->model->config.layers; i++) {
         mla__saved *s = &acts->saved[i];
         free(s->x);
+        if (i && acts->recompute) continue;
         free(s->mid);
         free(s->q);
         free(s->attn);
@@ -213,6 +220,11 @@ void mla_activations_dropout(mla_activations *acts, uint64_t seed) {
     acts->dropout = seed;
 }
 
+void mla_activations_recompute(mla_activations *acts, bool on) {
+    MLA_ASSERT(!acts->cap_saved);
+    acts->recompute = on;
+}
+
 static void grow_saved(mla_activations *acts, size_t rows) {
     if (rows <= acts->cap_saved) return;
     const mla_model_config *c = &acts->model->config;
@@ -222,7 +234,9 @@ static void grow_saved(mla_activations *acts, size_t rows) {
     free_saved(acts);
     for (int i = 0; i < c->layers; i++) {
         mla__saved *s = &acts->saved[i];
+        if (i && acts->recompute) *s = acts->saved[0];
         s->x = mla_alloc_aligned(cap * dim * sizeof(float));
+        if (i && acts->recompute) continue;
         s->mid = mla_alloc_aligned(cap * dim * sizeof(float));
         s->q = mla_alloc_aligned(cap * width * element);
         s->attn = mla_alloc_aligned(cap * width * element);
@@ -299,9 +313,19 @@ const float *mla_transformer_forward(const mla_model *model, const mla_token_bat
     mla__ops_norm(model->kernels, model->options.compute, true, acts->last, model->norm.data,
                   model->config.norm_eps, acts->hidden, rows, (size_t)model->config.dim);
     acts->n = batch->n;
+    acts->n_tails = batch->n_segments;
     acts->kept = keep;
     acts->grad_started = false;
     return acts->hidden;
+}
+
+void mla__layer_again(mla_activations *acts, int layer) {
+    const mla_model *m = acts->model;
+    mla__saved *s = &acts->saved[layer];
+    mla__work *w = acts->kv->work;
+    attend(m, w, acts->kv, layer, acts->n, s->x, s->mid, s->q, s->attn, s->lse, acts->tails,
+           acts->n_tails);
+    gate(m, w, layer, acts->n, s->mid, s->gate_up);
 }
 
 // ---- extending a cache -----------------------------------------------------------------------
