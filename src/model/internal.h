@@ -296,7 +296,7 @@ struct mla__work {
 
 mla__work *mla__work_create(void);
 void mla__work_free(mla__work *work);
-// The layer's forward pass once more, from its x in `saved`, to the same bits; fills the rest there.
+// The layer's forward pass once more, from its x in `saved`, to the same bits: the rest there.
 void mla__layer_again(mla_activations *acts, int layer);
 
 typedef struct mla__saved { // what a layer's backward pass needs; [cap_rows, ...]

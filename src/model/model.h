@@ -88,7 +88,7 @@ void mla_activations_free(mla_activations *acts);
 // The masks of the trainable adapters' dropout in forward passes that keep, until it is set again.
 // 0, as at first: nothing is dropped.
 void mla_activations_dropout(mla_activations *acts, uint64_t seed);
-// Gradient checkpointing (Chen et al., 2016): of each layer only its input is kept, and the way back
+// Gradient checkpointing (Chen et al., 2016): of each layer only its input is kept; the way back
 // computes the rest again, to the same bits, for a quarter more time. Before the first forward.
 void mla_activations_recompute(mla_activations *acts, bool on);
 
