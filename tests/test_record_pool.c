@@ -149,6 +149,35 @@ static void test_sampling(void **state) {
     mla_pool_free(pool);
 }
 
+// Nine variants of one task are drawn together as often as another task is.
+static void test_families(void **state) {
+    (void)state;
+    mla_steps steps = {0};
+    const char *names[10] = {"alone"}, *families[10] = {"alone"};
+    char variants[9][16];
+    push(&steps, "alone", "t0", 0, 1, "");
+    for (int i = 0; i < 9; i++) {
+        snprintf(variants[i], sizeof variants[i], "z-v%d", i);
+        push(&steps, variants[i], variants[i], 0, 2 + i, "");
+        names[i + 1] = variants[i];
+        families[i + 1] = "z";
+    }
+    mla_pool *pool = mla_pool_create_take(&steps, NULL, 0);
+    mla_pool_group(pool, names, families, 10);
+    assert_int_equal(mla_pool_size(pool), 10);
+    mla_rng rng;
+    mla_rng_init(&rng, 5);
+    int alone = 0, last = 0;
+    for (int i = 0; i < 10000; i++) {
+        mla_pool_state s = mla_pool_sample(pool, &rng);
+        alone += !strcmp(s.task, "alone");
+        last += !strcmp(s.task, "z-v8");
+    }
+    assert_in_range(alone, 4750, 5250);
+    assert_in_range(last, 450, 670);
+    mla_pool_free(pool);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_states_and_histories),
@@ -156,6 +185,7 @@ int main(void) {
         cmocka_unit_test(test_trajectories_are_told_apart),
         cmocka_unit_test(test_only_named_tasks),
         cmocka_unit_test(test_sampling),
+        cmocka_unit_test(test_families),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

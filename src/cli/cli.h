@@ -59,7 +59,8 @@ int mla_options_parse(mla_options *out, int argc, char **argv);
 char *mla_options_home(const mla_options *options);
 char *mla_options_tasks(const mla_options *options);
 char *mla_options_own_tasks(const mla_options *options);   // of those that the user has made
-// The folder of a task: a path that holds a task.yaml, or a name in either of the two or in the
+char *mla_options_variants(const mla_options *options);    // of those that `tasks vary` has made
+// The folder of a task: a path that holds a task.yaml, or a name in any of the three or in the
 // first's kaggle/, whose tasks are not listed as a person must download their data. NULL when it is
 // nowhere.
 char *mla_options_task(const mla_options *options, const char *name, mla_err *err);

@@ -12,6 +12,7 @@
 #include "base/yaml.h"
 
 #define CONFIG_MAX (256 * 1024)
+#define NAMES_MAX 8192           // of tasks: a thousand variants each of a few
 
 // X(type, key, member of the options struct, lowest, highest)
 #define COLLECT_FIELDS(X)                                     \
@@ -141,8 +142,9 @@ static const cyaml_schema_field_t editor_fields[] = {EDITOR_FIELDS(FIELD) CYAML_
 static const cyaml_schema_value_t task_name = {
     CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 1, 64)};
 static const cyaml_schema_field_t task_fields[] = {
-    CYAML_FIELD_SEQUENCE("train", CYAML_FLAG_POINTER, raw_tasks, train, &task_name, 1, 256),
-    CYAML_FIELD_SEQUENCE("evaluate", CYAML_FLAG_POINTER, raw_tasks, evaluate, &task_name, 1, 256),
+    CYAML_FIELD_SEQUENCE("train", CYAML_FLAG_POINTER, raw_tasks, train, &task_name, 1, NAMES_MAX),
+    CYAML_FIELD_SEQUENCE("evaluate", CYAML_FLAG_POINTER, raw_tasks, evaluate, &task_name, 1,
+                         NAMES_MAX),
     CYAML_FIELD_END};
 
 #define MAPPING(section, fields, options)                                                 \

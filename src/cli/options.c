@@ -238,6 +238,12 @@ char *mla_options_own_tasks(const mla_options *options) {
     return own;
 }
 
+char *mla_options_variants(const mla_options *options) {
+    char *home = mla_options_home(options), *variants = mla_fs_join(home, "variants");
+    free(home);
+    return variants;
+}
+
 static bool holds_task(const char *dir) {
     char *yaml = mla_fs_join(dir, "task.yaml");
     bool there = mla_fs_exists(yaml);
@@ -249,7 +255,8 @@ char *mla_options_task(const mla_options *options, const char *name, mla_err *er
     if (holds_task(name)) return mla_strdup(name);
     bool is_name = !strchr(name, '/');
     char *tasks = mla_options_tasks(options);
-    char *roots[] = {tasks, mla_options_own_tasks(options), mla_fs_join(tasks, "kaggle")};
+    char *roots[] = {tasks, mla_options_own_tasks(options), mla_options_variants(options),
+                     mla_fs_join(tasks, "kaggle")};
     char *found = NULL;
     for (size_t i = 0; i < MLA_COUNT(roots); i++) {
         char *dir = mla_fs_join(roots[i], name);

@@ -6,7 +6,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "cli/cli.h"
+#include "cli/tasks.h"
 #include "record/store.h"
 #include "report/report.h"
 #include "task/prepare.h"
@@ -20,12 +20,15 @@ static bool same_bytes(const char *a, const char *b) {
 }
 
 // A run is made with one configuration: another one needs --force, or a run folder of its own.
-static int put_config(mla_pipeline *p, const char *given, const char *kept, bool force,
-                      mla_err *err) {
+static int put_config(mla_pipeline *p, const char *given, const char *kept,
+                      const mla_options *options, mla_err *err) {
     char *fresh = mla_format("%s.given", kept);
-    int rc = mla_config_load(&p->config, given, err);
+    mla_config *c = &p->config;
+    int rc = mla_config_load(c, given, err);
+    if (rc == 0) rc = mla_task_names_expand(&c->train, &c->n_train, options, err);
+    if (rc == 0) rc = mla_task_names_expand(&c->evaluate, &c->n_evaluate, options, err);
     if (rc == 0) rc = mla_config_save(&p->config, fresh, err);
-    if (rc == 0 && !force && mla_fs_exists(kept) && !same_bytes(fresh, kept)) {
+    if (rc == 0 && !options->force && mla_fs_exists(kept) && !same_bytes(fresh, kept)) {
         rc = mla_err_set(err, "%s: differs from this run's %s; start another run with --run, or "
                          "run again what it changes with --force", given, kept);
     }
@@ -35,11 +38,12 @@ static int put_config(mla_pipeline *p, const char *given, const char *kept, bool
     return rc;
 }
 
-static int take_config(mla_pipeline *p, const char *given, bool force, mla_err *err) {
+static int take_config(mla_pipeline *p, const char *given, const mla_options *options,
+                       mla_err *err) {
     char *kept = mla_run_path(p->run, "config.yaml");
     int rc = 0;
     if (given) {
-        rc = put_config(p, given, kept, force, err);
+        rc = put_config(p, given, kept, options, err);
     } else if (mla_fs_exists(kept)) {
         rc = mla_config_load(&p->config, kept, err);
     } else {
@@ -65,12 +69,13 @@ static int find_model(mla_pipeline *p, mla_err *err) {
 }
 
 // The task of this name, loaded once; its data is prepared if need be.
-static const mla_task *open_task(mla_pipeline *p, const char *name, const char *root,
+static const mla_task *open_task(mla_pipeline *p, const char *name, const mla_options *options,
                                  mla_err *err) {
     for (size_t i = 0; i < p->n_tasks; i++) {
         if (strcmp(p->tasks[i]->name, name) == 0) return p->tasks[i];
     }
-    char *dir = mla_fs_join(root, name);
+    char *dir = mla_options_task(options, name, err);
+    if (!dir) return NULL;
     mla_task *task = NULL;
     int made = mla_task_prepare(dir, p->home, p->python, err);
     if (made > 0) mla_info("prepared the data of %s", name);
@@ -80,13 +85,13 @@ static const mla_task *open_task(mla_pipeline *p, const char *name, const char *
     return task;
 }
 
-static int open_tasks(mla_pipeline *p, const char *root, mla_err *err) {
+static int open_tasks(mla_pipeline *p, const mla_options *options, mla_err *err) {
     const mla_config *c = &p->config;
     p->tasks = MLA_NEW_ARRAY(mla_task *, c->n_train + c->n_evaluate);
     p->train = MLA_NEW_ARRAY(const mla_task *, c->n_train);
     p->evaluate = MLA_NEW_ARRAY(const mla_task *, c->n_evaluate);
     for (; p->n_train < c->n_train; p->n_train++) {
-        const mla_task *task = open_task(p, c->train[p->n_train], root, err);
+        const mla_task *task = open_task(p, c->train[p->n_train], options, err);
         if (!task) return -1;
         if (task->held_out) {
             return mla_err_set(err, "tasks.train: %s is held out: it is for evaluation only",
@@ -95,7 +100,8 @@ static int open_tasks(mla_pipeline *p, const char *root, mla_err *err) {
         p->train[p->n_train] = task;
     }
     for (; p->n_evaluate < c->n_evaluate; p->n_evaluate++) {
-        p->evaluate[p->n_evaluate] = open_task(p, c->evaluate[p->n_evaluate], root, err);
+        p->evaluate[p->n_evaluate] = open_task(p, c->evaluate[p->n_evaluate], options,
+                                                   err);
         if (!p->evaluate[p->n_evaluate]) return -1;
     }
     return 0;
@@ -107,12 +113,10 @@ int mla_pipeline_open(mla_pipeline *out, const char *run_dir, const char *config
                           .allow_weaker_sandbox = options->allow_weaker_sandbox};
     out->python = options->python ? mla_strdup(options->python)
                                   : mla_fs_join(out->home, "venv/bin/python");
-    char *root = mla_options_tasks(options);
     out->run = mla_run_open(run_dir, err);
-    int rc = out->run ? take_config(out, config, options->force, err) : -1;
+    int rc = out->run ? take_config(out, config, options, err) : -1;
     if (rc == 0) rc = find_model(out, err);
-    if (rc == 0) rc = open_tasks(out, root, err);
-    free(root);
+    if (rc == 0) rc = open_tasks(out, options, err);
     if (rc < 0) mla_pipeline_close(out);
     if (rc == 0 && mla_compute_best() == MLA_COMPUTE_F32) {
         mla_info("this processor has no AVX-512 for bf16 products: computing in fp32");
@@ -219,6 +223,14 @@ static int run_sft(mla_pipeline *p, mla_err *err) {
     return mla_sft_run(p->run, p->model, &p->config.sft, err);
 }
 
+// The variants of a task are drawn as often as a task that has none.
+static void group_variants(const mla_pipeline *p, mla_pool *pool) {
+    const char **families = MLA_NEW_ARRAY(const char *, p->n_train);
+    for (size_t i = 0; i < p->n_train; i++) families[i] = p->train[i]->family;
+    mla_pool_group(pool, (const char *const *)p->config.train, families, p->n_train);
+    free(families);
+}
+
 static int run_rl(mla_pipeline *p, mla_err *err) {
     char *expert = mla_run_path(p->run, "expert/steps.jsonl");
     char *start = mla_run_path(p->run, "sft/model");
@@ -229,6 +241,7 @@ static int run_rl(mla_pipeline *p, mla_err *err) {
     if (rc == 0) {
         mla_pool *pool = mla_pool_create_take(&steps, (const char *const *)p->config.train,
                                               p->config.n_train);
+        group_variants(p, pool);
         rc = mla_rl_run(p->run, w.agent, start, pool, p->train, p->n_train, &p->config.rl, err);
         mla_pool_free(pool);
         world_close(&w);

@@ -39,6 +39,10 @@ bool mla_trial_has_reference(const mla_task *task);
 // with mla_fs_names_free.
 MLA_MUST_USE int mla_tasks_named(const mla_options *options, char ***names, size_t *count,
                                  mla_err *err);
+// Puts in the place of each name with *, ? or [ in it the names of the tasks that match, in the
+// three folders of mla_options_task where tasks are listed; one that nothing matches is an error.
+MLA_MUST_USE int mla_task_names_expand(char ***names, size_t *count, const mla_options *options,
+                                       mla_err *err);
 // Prints one JSON object as a line and drops it.
 void mla_tasks_print_line(json_t *object);
 

@@ -203,7 +203,11 @@ int mla_tasks_named(const mla_options *o, char ***names, size_t *count, mla_err 
         MLA_GROW(*names, cap, *count + 1);
         (*names)[(*count)++] = mla_strdup(o->rest[i]);
     }
-    if (o->n_rest > 1) return 0;
+    if (o->n_rest > 1) {
+        rc = mla_task_names_expand(names, count, o, err);
+        if (rc < 0) mla_fs_names_free(*names, *count);
+        return rc;
+    }
     char *root = mla_options_tasks(o), *own = mla_options_own_tasks(o);
     char *home = mla_options_home(o);
     rc = add_root(root, home, names, count, &cap, err);

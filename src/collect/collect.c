@@ -16,6 +16,11 @@ mla_collect_options mla_collect_options_default(void) {
         .trajectories = 40, .ideas_kept = 10, .max_steps = 15, .at_once = 4, .seed = 1};
 }
 
+typedef struct {
+    const char *text;              // borrowed from the ideas
+    float *vector;                 // [dim], owned
+} embedding;
+
 // The ideas of all tasks and which of them were chosen.
 typedef struct {
     const mla_task *const *tasks;
@@ -23,6 +28,8 @@ typedef struct {
     mla_ideas *ideas;              // [n_tasks], owned
     mla_expert_ideas *chosen;      // [n_tasks]; their arrays are owned
     mla_diversity *diversity;      // [n_tasks]
+    embedding *embeddings;         // [n_embeddings], owned: of each text once, for the variants
+    size_t n_embeddings, cap;      // of a task share most of theirs
 } idea_book;
 
 static void book_clear(idea_book *book) {
@@ -30,6 +37,8 @@ static void book_clear(idea_book *book) {
         mla_ideas_clear(&book->ideas[t]);
         free((size_t *)book->chosen[t].chosen);
     }
+    for (size_t i = 0; i < book->n_embeddings; i++) free(book->embeddings[i].vector);
+    free(book->embeddings);
     free(book->ideas);
     free(book->chosen);
     free(book->diversity);
@@ -78,6 +87,18 @@ static size_t embedding_size(mla_policy *embedder) {
     return (size_t)mla_model_get_config(mla_policy_model(embedder))->dim;
 }
 
+// out [dim]
+static void embed(idea_book *book, mla_policy *embedder, const char *text, float *out, size_t dim) {
+    size_t at = 0;
+    while (at < book->n_embeddings && strcmp(book->embeddings[at].text, text)) at++;
+    if (at == book->n_embeddings) {
+        MLA_GROW(book->embeddings, book->cap, ++book->n_embeddings);
+        book->embeddings[at] = (embedding){.text = text, .vector = MLA_NEW_ARRAY(float, dim)};
+        mla_policy_embed(embedder, text, book->embeddings[at].vector);
+    }
+    memcpy(out, book->embeddings[at].vector, dim * sizeof *out);
+}
+
 static void choose(idea_book *book, size_t t, mla_policy *embedder,
                    const mla_collect_options *options, mla_progress *bar) {
     const mla_ideas *ideas = &book->ideas[t];
@@ -85,7 +106,7 @@ static void choose(idea_book *book, size_t t, mla_policy *embedder,
     size_t k = (size_t)options->ideas_kept < n ? (size_t)options->ideas_kept : n;
     float *vectors = MLA_NEW_ARRAY(float, n * dim);
     for (size_t i = 0; i < n && !mla_stop_wanted(); i++) {
-        mla_policy_embed(embedder, ideas->items[i].text, vectors + i * dim);
+        embed(book, embedder, ideas->items[i].text, vectors + i * dim, dim);
         mla_progress_set(bar, bar->done + 1, "%s", book->tasks[t]->name);
     }
     centre(vectors, n, dim);

@@ -63,9 +63,10 @@ typedef struct mla_dataset_options {
 mla_dataset_options mla_dataset_options_default(void);
 
 // Chooses expert steps (valid actions only, no edit that clearly hurt, nothing flagged; balanced
-// over tasks, then over kinds of action; distinct edits before repeated ones), tokenises prompt and
-// action once, and writes sft/steps.jsonl: step records whose prompt_ids and action_ids (the
-// end-of-turn token included) are filled in and whose logprobs are null, in training order.
+// over tasks, the variants of one counting as one, then over kinds of action; distinct edits before
+// repeated ones), tokenises prompt and action once, and writes sft/steps.jsonl: step records whose
+// prompt_ids and action_ids (the end-of-turn token included) are filled in and whose logprobs are
+// null, in training order.
 MLA_MUST_USE int mla_dataset_build(mla_run *run, mla_env *env, const mla_policy *policy,
                                    const mla_task *const *tasks, size_t n_tasks,
                                    const mla_dataset_options *options, mla_err *err);

@@ -59,7 +59,7 @@ typedef struct {
     uint64_t draw;                 // its own place by lot
 } candidate;
 
-// Steps of one task and sort, the different ones first.
+// Steps of one task, or family of variants, and sort, the different ones first.
 typedef struct {
     candidate *items;              // [len], owned
     size_t len, cap;
@@ -166,8 +166,8 @@ static task_shelf *make_shelves(const mla_trajectories *all, const mla_task *con
     task_shelf *shelves = MLA_NEW_ARRAY(task_shelf, n_tasks);
     for (size_t i = 0; i < all->len; i++) {
         const mla_trajectory *t = &all->items[i];
-        size_t task = 0;
-        while (tasks[task] != t->task) task++;
+        size_t task = 0;               // the first of its family: variants share its shelf
+        while (strcmp(tasks[task]->family, t->task->family)) task++;
         for (size_t at = 0; at < t->n_steps; at++) {
             const mla_step *step = &t->steps[at];
             if (!worth_learning(step)) continue;

@@ -13,9 +13,9 @@ typedef struct task_range {
 
 struct mla_pool {
     mla_steps steps;            // owned; whole trajectories, each contiguous and in order
-    mla_pool_state *states;     // states of one task are contiguous
+    mla_pool_state *states;     // states of one task, or family, are contiguous
     size_t n_states;
-    task_range *tasks;
+    task_range *tasks;          // [n_tasks], or families
     size_t n_tasks, cap_tasks;
 };
 
@@ -154,6 +154,47 @@ mla_pool *mla_pool_create_take(mla_steps *steps, const char *const *tasks, size_
     drop_equal_states(pool);
     list_tasks(pool);
     return pool;
+}
+
+typedef struct grouped {
+    const char *family;
+    mla_pool_state state;
+} grouped;
+
+static const char *family_of(const char *task, const char *const *tasks,
+                             const char *const *families, size_t n_tasks) {
+    size_t i = 0;
+    while (i < n_tasks && strcmp(tasks[i], task)) i++;
+    MLA_ASSERT(i < n_tasks);
+    return families[i];
+}
+
+static int by_family(const void *a, const void *b) {
+    const grouped *p = a, *q = b;
+    int order = strcmp(p->family, q->family);
+    return order ? order : by_task(&p->state, &q->state);
+}
+
+void mla_pool_group(mla_pool *pool, const char *const *tasks, const char *const *families,
+                    size_t n_tasks) {
+    grouped *all = MLA_NEW_ARRAY(grouped, pool->n_states + 1);
+    for (size_t i = 0; i < pool->n_states; i++) {
+        all[i].state = pool->states[i];
+        all[i].family = i && pool->states[i].task == pool->states[i - 1].task
+                            ? all[i - 1].family
+                            : family_of(pool->states[i].task, tasks, families, n_tasks);
+    }
+    qsort(all, pool->n_states, sizeof *all, by_family);
+    pool->n_tasks = 0;
+    for (size_t i = 0; i < pool->n_states; i++) {
+        pool->states[i] = all[i].state;
+        if (i == 0 || strcmp(all[i - 1].family, all[i].family) != 0) {
+            MLA_GROW(pool->tasks, pool->cap_tasks, pool->n_tasks + 1);
+            pool->tasks[pool->n_tasks++] = (task_range){.from = i};
+        }
+        pool->tasks[pool->n_tasks - 1].to = i + 1;
+    }
+    free(all);
 }
 
 void mla_pool_free(mla_pool *pool) {

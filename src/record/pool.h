@@ -20,9 +20,13 @@ typedef struct mla_pool mla_pool;
 // only trajectories of the named tasks are used (n_tasks 0: all). Takes over `steps`.
 mla_pool *mla_pool_create_take(mla_steps *steps, const char *const *tasks, size_t n_tasks);
 void mla_pool_free(mla_pool *pool);
+// Makes one task of those with the same family, for sampling: task tasks[i] is of families[i]
+// [n_tasks]; all tasks of the pool must be among them.
+void mla_pool_group(mla_pool *pool, const char *const *tasks, const char *const *families,
+                    size_t n_tasks);
 size_t mla_pool_size(const mla_pool *pool);
 mla_pool_state mla_pool_at(const mla_pool *pool, size_t at);
-// A task uniformly, then one of its states uniformly.
+// A task (or family of tasks) uniformly, then one of its states uniformly.
 mla_pool_state mla_pool_sample(const mla_pool *pool, mla_rng *rng);
 
 #endif

@@ -364,6 +364,18 @@ static int make(const mla_task *task, const places *p, const prepare_means *mean
     return rc < 0 ? -1 : 1;
 }
 
+// A variant's data was derived from its task's and is only looked at.
+static int check_variant(const mla_task *task, const places *p, mla_err *err) {
+    json_t *version = mla_json_read_file(p->version, 1 << 16, NULL);
+    char data[65];
+    bool whole = version && hash_data(task->prepared_dir, task->answers_path, data, NULL) == 0 &&
+                 strcmp(mla_json_get_text(version, "data", ""), data) == 0;
+    json_decref(version);
+    if (whole) return 0;
+    return mla_err_set(err, "its data is not there or not whole; make the variants of %s anew with "
+                       "mlagent tasks vary", task->variant->of);
+}
+
 static int make_locked(const mla_task *task, const places *p, const prepare_means *means,
                        mla_err *err) {
     if (make_folders(p, err) < 0) return -1;
@@ -389,7 +401,7 @@ int mla_task_prepare_from(const char *task_dir, const char *from, const char *ho
     char *root = mla__absolute(home);
     places p = places_of(task, root);
     const prepare_means means = {.python = python ? python : "python3", .from = from};
-    int rc = make_locked(task, &p, &means, err);
+    int rc = task->variant ? check_variant(task, &p, err) : make_locked(task, &p, &means, err);
     if (rc < 0) mla_err_wrap(err, "task %s", task->name);
     places_clear(&p);
     free(root);

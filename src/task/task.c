@@ -35,6 +35,7 @@ typedef struct yaml_task {
     yaml_limits limits;
     yaml_halves baseline, reference;
     mla_source source;
+    mla_variant_origin *variant;                                    // may be NULL
 } yaml_task;
 
 #define TEXT(type, key, member) \
@@ -84,6 +85,13 @@ static const cyaml_schema_field_t source_fields[] = {
     CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t variant_fields[] = {
+    TEXT(mla_variant_origin, "of", of),
+    TEXT(mla_variant_origin, "seed", seed),
+    TEXT(mla_variant_origin, "recipe", recipe),
+    CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t task_fields[] = {
     TEXT(yaml_task, "name", name),
     TEXT(yaml_task, "description", description),
@@ -100,6 +108,8 @@ static const cyaml_schema_field_t task_fields[] = {
     CYAML_FIELD_MAPPING("baseline", CYAML_FLAG_DEFAULT, yaml_task, baseline, halves_fields),
     CYAML_FIELD_MAPPING("reference", CYAML_FLAG_DEFAULT, yaml_task, reference, halves_fields),
     CYAML_FIELD_MAPPING("source", CYAML_FLAG_DEFAULT, yaml_task, source, source_fields),
+    CYAML_FIELD_MAPPING_PTR("variant", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, yaml_task, variant,
+                            variant_fields),
     CYAML_FIELD_END,
 };
 
@@ -331,6 +341,20 @@ static int check_names(const char *path, const char *dir, const yaml_task *raw, 
     return 0;
 }
 
+static int check_variant(const char *path, const yaml_task *raw, bool held_out, mla_err *err) {
+    const mla_variant_origin *v = raw->variant;
+    if (!v) return 0;
+    if (!mla__is_name(v->of) || strcmp(v->of, raw->name) == 0) {
+        return mla_err_set(err, "%s: variant.of: '%s' is not the name of another task", path,
+                           mla__show(v->of).text);
+    }
+    if (held_out) {
+        return mla_err_set(err, "%s: split: held-out, but it is a variant: nothing is varied of a "
+                           "held-out task", path);
+    }
+    return check_line(path, "variant.recipe", v->recipe, err);
+}
+
 // Checks what was written and moves it into the task.
 static int take_yaml(mla_task *task, const char *path, yaml_task *raw, mla_err *err) {
     int direction, split;
@@ -348,6 +372,7 @@ static int take_yaml(mla_task *task, const char *path, yaml_task *raw, mla_err *
     if (read_halves(path, "baseline", raw->baseline, &task->init, err) < 0) return -1;
     if (read_halves(path, "reference", raw->reference, &task->best, err) < 0) return -1;
     if (check_scores(path, task, err) < 0) return -1;
+    if (check_variant(path, raw, task->held_out, err) < 0) return -1;
     return check_source(path, &raw->source, err);
 }
 
@@ -381,12 +406,22 @@ static void copy_columns(mla_task *task, yaml_task *raw) {
     task->class_count = raw->class_count;
 }
 
+static void copy_variant(mla_task *task, const mla_variant_origin *from) {
+    task->family = mla_strdup(from ? from->of : task->name);
+    if (!from) return;
+    task->variant = MLA_NEW(mla_variant_origin);
+    *task->variant = (mla_variant_origin){.of = mla_strdup(from->of),
+                                          .seed = mla_strdup(from->seed),
+                                          .recipe = mla_strdup(from->recipe)};
+}
+
 static void copy_texts(mla_task *task, yaml_task *raw, const char *home) {
     task->name = mla_strdup(raw->name);
     task->description = mla_strdup(raw->description);
     copy_columns(task, raw);
     task->script = mla_strdup(raw->script);
     copy_source(&task->source, &raw->source);
+    copy_variant(task, raw->variant);
     task->env_dir = mla_fs_join(task->dir, "env");
     task->prepared_dir = mla_format("%s/data/%s", home, raw->name);
     task->data_dir = mla_task_split_dir(task, 0);
@@ -476,6 +511,14 @@ static void clear_source(mla_source *source) {
     free(source->notes);
 }
 
+static void free_variant(mla_variant_origin *variant) {
+    if (!variant) return;
+    free(variant->of);
+    free(variant->seed);
+    free(variant->recipe);
+    free(variant);
+}
+
 static void free_list(char **texts, size_t count) {
     for (size_t i = 0; i < count; i++) free(texts[i]);
     free(texts);
@@ -484,11 +527,12 @@ static void free_list(char **texts, size_t count) {
 void mla_task_free(mla_task *task) {
     if (!task) return;
     clear_source(&task->source);
+    free_variant(task->variant);
     free_list(task->target_columns, task->target_count);
     free_list(task->classes, task->class_count);
-    char *texts[] = {task->name, task->description, task->id_column, task->script, task->dir,
-                     task->env_dir, task->prepared_dir, task->data_dir, task->answers_path,
-                     task->data_version};
+    char *texts[] = {task->name, task->family, task->description, task->id_column, task->script,
+                     task->dir, task->env_dir, task->prepared_dir, task->data_dir,
+                     task->answers_path, task->data_version};
     for (size_t i = 0; i < MLA_COUNT(texts); i++) free(texts[i]);
     free(task);
 }

@@ -38,8 +38,17 @@ typedef struct mla_source {
     char *notes;
 } mla_source;
 
+// Of a task that `mlagent tasks vary` made of another.
+typedef struct mla_variant_origin {
+    char *of;               // that task
+    char *seed;             // as given to vary
+    char *recipe;           // what was changed, in words
+} mla_variant_origin;
+
 typedef struct mla_task {
     char *name, *description;
+    char *family;                 // of a variant the task that it was made of, else its own name
+    mla_variant_origin *variant;  // NULL when it is not one
     mla_metric metric;
     int direction;                // +1: higher is better, -1: lower (from task.yaml only)
     char *id_column;
