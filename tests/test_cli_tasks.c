@@ -205,6 +205,20 @@ static void ideas_are_listed_and_tried(void **state) {
     }
     assert_true(*line == '\0');
     mla_buf_clear(&out);
+    // An idea that builds on another is measured against it, not against the starter.
+    fixture_write(f.dir, "ideas.yaml",
+                  "ideas:\n" IDEA("four", "Split the rows at four.", "K = 2", "K = 4")
+                  IDEA("on", "Split at six instead.", "K = 4", "K = 6") "  after: [four]\n");
+    expect(&f, "ideas toy", 0, "Split at six instead. (after four)");
+    out = run(&f, "ideas toy --run-all --json", 0);
+    mla_err err;
+    line = strchr(out.data, '\n') + 1;
+    json_t *on = mla_json_parse(line, strlen(line), "ideas", &err);
+    assert_string_equal(mla_json_get_text(on, "verdict", ""), "hurts");
+    assert_true(mla_json_get_number(on, "gain", 0) == -0.25);
+    assert_true(mla_json_get_number(on, "public", 0) == 0.75);
+    json_decref(on);
+    mla_buf_clear(&out);
     char *ideas = mla_fs_join(f.dir, "ideas.yaml");
     assert_int_equal(remove(ideas), 0);
     expect(&f, "ideas toy", 1, "toy has no ideas.yaml");

@@ -21,18 +21,18 @@ static const char script[] = "import pandas as pd\n\nx = pd.read_csv(\"a\")\nmod
 static mla_idea idea_items[] = {
     {"sex", "features", "Add the passenger's sex as a 0/1 column.", "Women went first.",
      BLOCK("x = pd.read_csv(\"a\")",
-           "x = pd.read_csv(\"a\")\nx[\"f\"] = x[\"sex\"].factorize()[0]")},
+           "x = pd.read_csv(\"a\")\nx[\"f\"] = x[\"sex\"].factorize()[0]"), NULL, 0},
     {"forest", "model", "Use a random forest instead of one tree.", "Averaging lowers variance.",
-     BLOCK("model = Tree()", "model = RandomForestClassifier()")},
+     BLOCK("model = Tree()", "model = RandomForestClassifier()"), NULL, 0},
     {"depth", "hyper-parameters", "Limit the depth of the tree to 4.",
      "A deep tree learns the noise of the training rows by heart and then it cannot do well on "
      "rows that it has not seen before, which is the most usual way for a tree to go wrong.",
-     BLOCK("model = Tree()", "model = make_shallow_tree(4)")},
+     BLOCK("model = Tree()", "model = make_shallow_tree(4)"), NULL, 0},
     {"bins", "features", "Cut the fare into bins.", "Outliers do less harm.",
      BLOCK("import pandas as pd",
-           "import pandas as pd\nfrom sklearn.preprocessing import KBinsDiscretizer")},
+           "import pandas as pd\nfrom sklearn.preprocessing import KBinsDiscretizer"), NULL, 0},
     {"log", "features", "Take the logarithm of the fare.", "The fare is skewed.",
-     BLOCK("import pandas as pd", "import pandas as pd\nimport numpy as np")},
+     BLOCK("import pandas as pd", "import pandas as pd\nimport numpy as np"), NULL, 0},
 };
 static const mla_ideas ideas = {idea_items, 5};
 static const size_t chosen[] = {0, 1, 2, 3, 4};
@@ -125,11 +125,15 @@ static void answer_undo(drive *d, const mla_state *back) {
     d->steps.items[d->steps.len - 1].state_after = d->state;
 }
 
-static void start(drive *d, uint64_t seed) {
-    *d = (drive){.expert = mla_expert_create(book, 1, 1), .script = script, .max_steps = MAX_STEPS,
+static void start_with(drive *d, const mla_expert_ideas *with, uint64_t seed) {
+    *d = (drive){.expert = mla_expert_create(with, 1, 1), .script = script, .max_steps = MAX_STEPS,
                  .seed = seed, .state = {.score = NAN, .best = NAN}};
     memset(d->state.commit, '0', 40);
     d->actor = mla_expert_actor(d->expert);
+}
+
+static void start(drive *d, uint64_t seed) {
+    start_with(d, book, seed);
 }
 
 static void end(drive *d) {
@@ -459,6 +463,45 @@ static void edits_are_most_of_what_it_does(void **unused) {
     assert_true(edits > 0.5 && edits < 0.75);
 }
 
+// "cut" needs "bins", which is not among the chosen: it comes first, and alone where it hurts.
+static void what_an_idea_builds_on_comes_first(void **unused) {
+    (void)unused;
+    static char *needs[] = {(char *)"bins"};
+    static mla_idea items[] = {
+        {"bins", "features", "Load the binning.", "Outliers do less harm.",
+         BLOCK("import pandas as pd", "import pandas as pd\nimport bins"), NULL, 0},
+        {"cut", "features", "Cut the fare into bins.", "Outliers do less harm.",
+         BLOCK("import bins", "import bins\nbins.cut()"), needs, 1},
+    };
+    static const mla_ideas two = {items, 2};
+    static const size_t last[] = {1};
+    static const mla_expert_ideas only[] = {{&task, &two, last, 1}};
+    static const char binned[] = "import pandas as pd\nimport bins\n\nmodel = Tree()\n";
+    size_t went_on = 0;
+    for (uint64_t seed = 0; seed < 40; seed++) {
+        drive d;
+        start_with(&d, only, seed * 1000);
+        first_edit(&d, false);
+        if (!strcmp(d.action.blocks, items[0].blocks)) {
+            bool helps = seed % 2;
+            mla_state before = d.state;
+            if (helps) d.script = binned;
+            answer(&d, MLA_OUTCOME_OK, NULL, helps ? 0.8 : 0.6, true);
+            mla_action_kind next = ask(&d);
+            if (!helps) {
+                answer_undo(&d, &before);
+                assert_int_equal(ask(&d), MLA_ACTION_FINAL_ANSWER);
+            } else if (next == MLA_ACTION_EDIT_SCRIPT) {
+                assert_string_equal(d.idea, "bins+cut");
+                went_on++;
+            }
+        }
+        assert_string_not_equal(d.idea ? d.idea : "", "cut");
+        end(&d);
+    }
+    assert_true(went_on > 0);
+}
+
 static void a_task_without_ideas_is_an_error(void **unused) {
     (void)unused;
     drive d;
@@ -486,6 +529,7 @@ int main(void) {
         cmocka_unit_test(ends_and_depends_on_its_seed_only),
         cmocka_unit_test(ends_when_steps_are_few),
         cmocka_unit_test(edits_are_most_of_what_it_does),
+        cmocka_unit_test(what_an_idea_builds_on_comes_first),
         cmocka_unit_test(a_task_without_ideas_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

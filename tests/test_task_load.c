@@ -329,6 +329,7 @@ static void loads_ideas(void **state) {
     assert_string_equal(ideas.items[0].blocks, "<<<<<<< SEARCH\ndepth = 1\n=======\ndepth = 2\n"
                                                ">>>>>>> REPLACE\n");
     assert_string_equal(ideas.items[1].why, "Less variance.");
+    assert_int_equal(ideas.items[1].n_after, 0);
     mla_ideas_clear(&ideas);
     static const struct {
         const char *from, *to, *says;
@@ -340,6 +341,11 @@ static void loads_ideas(void **state) {
         {"family: model", "family: ''", "ideas[0].family: is empty"},
         {"edit: x", "edit: x, score: 1", "ideas[1]: unknown key score"},
         {"ideas:", "idea:", "unknown key idea"},
+        {"edit: x", "edit: x, after: [taller]", "ideas[1].after: 'taller' is no idea's id (idea"},
+        {"edit: x", "edit: x, after: [wider]", "ideas[1].after: 'wider' is not above it"},
+        {"family: model\n", "after: [wider]\n    family: model\n",
+         "ideas[0].after: 'wider' is not above it: move it there (idea 'deeper')"},
+        {"edit: x", "edit: x, after: []", "ideas[1].after"},
     };
     for (size_t i = 0; i < MLA_COUNT(cases); i++) {
         char *text = with(toy_ideas, cases[i].from, cases[i].to);
@@ -355,12 +361,44 @@ static void loads_ideas(void **state) {
     fixture_end(&f);
 }
 
+// All that an idea builds on, each once and in the file's order, whatever the order of its own.
+static void an_idea_builds_on_others(void **state) {
+    (void)state;
+    fixture f;
+    mla_err err = {0};
+    fixture_begin(&f);
+    mla_task *task = mla_task_load(f.dir, f.home, false, &err);
+    assert_non_null(task);
+    fixture_write(f.dir, "ideas.yaml",
+                  "ideas:\n"
+                  "  - {id: a, family: model, text: A., why: B., edit: one}\n"
+                  "  - {id: b, family: model, text: A., why: B., edit: two, after: [a]}\n"
+                  "  - {id: c, family: model, text: A., why: B., edit: three}\n"
+                  "  - {id: d, family: model, text: A., why: B., edit: four, after: [c, b, a]}\n");
+    mla_ideas ideas;
+    if (mla_ideas_load(&ideas, task, &err) < 0) fail_msg("%s", err.text);
+    assert_int_equal(ideas.items[3].n_after, 3);
+    assert_string_equal(ideas.items[3].after[1], "b");
+    assert_int_equal(mla_ideas_find(&ideas, "c"), 2);
+    assert_int_equal(mla_ideas_find(&ideas, "e"), 4);
+    static const char *const before[] = {"", "one\n", "", "one\ntwo\nthree\n"};
+    for (size_t i = 0; i < MLA_COUNT(before); i++) {
+        char *blocks = mla_ideas_blocks_before(&ideas, i);
+        assert_string_equal(blocks, before[i]);
+        free(blocks);
+    }
+    mla_ideas_clear(&ideas);
+    mla_task_free(task);
+    fixture_end(&f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(loads_all_fields), cmocka_unit_test(missing_keys),
         cmocka_unit_test(wrong_values),     cmocka_unit_test(wrong_files),
         cmocka_unit_test(wants_data),       cmocka_unit_test(lists_tasks),
-        cmocka_unit_test(loads_ideas),      cmocka_unit_test(several_targets),
+        cmocka_unit_test(loads_ideas),
+        cmocka_unit_test(an_idea_builds_on_others),      cmocka_unit_test(several_targets),
         cmocka_unit_test(classes_as_columns), cmocka_unit_test(wrong_columns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
 // `mlagent tasks ideas`: what there is to try on a task, by family; with --run-all each is tried on
-// the starter, as an expert would.
+// the starter, as an expert would: after the ideas that its edit builds on.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,9 +25,9 @@ typedef struct trying {
     mla_state start;
     mla_halves base;          // the starter's score
     struct tried {
-        bool done;
+        size_t runs_left;     // at first 1, or 2 where what it builds on is run alone too
         verdict verdict;
-        mla_halves score;
+        mla_halves before, score;
         double seconds;
         char *fault;
     } *tried;                 // [ideas.len]
@@ -43,13 +43,29 @@ static bool first_of_family(const mla_ideas *ideas, size_t at) {
     return true;
 }
 
+static json_t *after_json(const mla_idea *idea) {
+    json_t *ids = json_array();
+    for (size_t i = 0; i < idea->n_after; i++) {
+        json_array_append_new(ids, json_string(idea->after[i]));
+    }
+    return ids;
+}
+
+static void print_idea(const mla_idea *idea) {
+    printf("  %-28s %s", idea->id, idea->text);
+    for (size_t i = 0; i < idea->n_after; i++) {
+        printf("%s%s", i ? ", " : " (after ", idea->after[i]);
+    }
+    puts(idea->n_after ? ")" : "");
+}
+
 static void print_family(const mla_ideas *ideas, const char *family) {
     size_t n = 0;
     for (size_t i = 0; i < ideas->len; i++) n += !strcmp(ideas->items[i].family, family);
     printf("%s (%zu)\n", family, n);
     for (size_t i = 0; i < ideas->len; i++) {
         const mla_idea *idea = &ideas->items[i];
-        if (!strcmp(idea->family, family)) printf("  %-28s %s\n", idea->id, idea->text);
+        if (!strcmp(idea->family, family)) print_idea(idea);
     }
 }
 
@@ -57,9 +73,10 @@ static void print_ideas(const mla_ideas *ideas, bool json) {
     for (size_t i = 0; i < ideas->len; i++) {
         const mla_idea *idea = &ideas->items[i];
         if (json) {
-            mla_tasks_print_line(json_pack("{s:s, s:s, s:s, s:s, s:s}", "id", idea->id, "family",
-                                           idea->family, "text", idea->text, "why", idea->why,
-                                           "edit", idea->blocks));
+            mla_tasks_print_line(json_pack("{s:s, s:s, s:s, s:s, s:s, s:o}", "id", idea->id,
+                                           "family", idea->family, "text", idea->text, "why",
+                                           idea->why, "edit", idea->blocks, "after",
+                                           after_json(idea)));
         } else if (first_of_family(ideas, i)) {
             print_family(ideas, idea->family);
         }
@@ -70,17 +87,22 @@ static void print_ideas(const mla_ideas *ideas, bool json) {
 // --- trying -------------------------------------------------------------------------------------
 
 static double gain_of(const trying *t, size_t at, bool private_half) {
-    const mla_halves *a = &t->base, *b = &t->tried[at].score;
+    const mla_halves *a = &t->tried[at].before, *b = &t->tried[at].score;
     return t->task->direction * (private_half ? b->private_half - a->private_half
                                               : b->public_half - a->public_half);
 }
 
-static void take(trying *t, size_t at, const mla_facts *facts) {
+static void take(trying *t, size_t tag, const mla_facts *facts) {
+    size_t at = tag / 2;
     struct tried *r = &t->tried[at];
-    r->done = true;
-    r->fault = mla_trial_fault(facts);
-    r->score = (mla_halves){facts->score_after, facts->score_private};
-    r->seconds = facts->cost.run_seconds;
+    mla_halves score = {facts->score_after, facts->score_private};
+    char *fault = mla_trial_fault(facts);
+    if (tag % 2) r->before = score;
+    else r->score = score;
+    if (tag % 2 == 0) r->seconds = facts->cost.run_seconds;
+    if (fault && !r->fault) r->fault = mla_format("%s%s", tag % 2 ? "without it: " : "", fault);
+    free(fault);
+    r->runs_left--;
     double gain = gain_of(t, at, false);
     if (r->fault) r->verdict = FAILS;
     else r->verdict = gain > COUNTS ? HELPS : gain < -COUNTS ? HURTS : NOTHING;
@@ -89,8 +111,9 @@ static void take(trying *t, size_t at, const mla_facts *facts) {
 static void print_json(const trying *t, size_t at) {
     const struct tried *r = &t->tried[at];
     const mla_idea *idea = &t->ideas.items[at];
-    mla_tasks_print_line(json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:f, s:s?}", "id", idea->id,
-                                   "family", idea->family, "verdict", verdict_names[r->verdict],
+    mla_tasks_print_line(json_pack("{s:s, s:s, s:o, s:s, s:o, s:o, s:o, s:o, s:f, s:s?}", "id",
+                                   idea->id, "family", idea->family, "after", after_json(idea),
+                                   "verdict", verdict_names[r->verdict],
                                    "public", mla_json_number(r->score.public_half), "private",
                                    mla_json_number(r->score.private_half), "gain",
                                    mla_json_number(gain_of(t, at, false)), "gain_private",
@@ -113,7 +136,7 @@ static void print_row(const trying *t, size_t at) {
 
 // Prints what is done, in the ideas' order.
 static void print_ready(trying *t) {
-    for (; t->printed < t->ideas.len && t->tried[t->printed].done; t->printed++) {
+    for (; t->printed < t->ideas.len && !t->tried[t->printed].runs_left; t->printed++) {
         if (t->options->json) print_json(t, t->printed);
         else print_row(t, t->printed);
     }
@@ -131,12 +154,19 @@ static int collect_one(trying *t, mla_err *err) {
     return 0;
 }
 
-static int submit(trying *t, size_t at, mla_err *err) {
-    mla_action edit = {.kind = MLA_ACTION_EDIT_SCRIPT, .inputs = {t->task->script},
-                       .blocks = t->ideas.items[at].blocks};
+// Tag 2 * at: idea `at` with all that it builds on, which is 2 * at + 1.
+static int submit(trying *t, size_t tag, mla_err *err) {
+    const mla_idea *idea = &t->ideas.items[tag / 2];
+    if (tag % 2 && !idea->n_after) return 0;
+    char *before = mla_ideas_blocks_before(&t->ideas, tag / 2);
+    char *blocks = mla_format("%s%s", before, tag % 2 ? "" : idea->blocks);
+    const mla_action edit = {.kind = MLA_ACTION_EDIT_SCRIPT, .inputs = {t->task->script},
+                             .blocks = blocks};
     char *reply = mla_action_format(&edit);
-    int rc = mla_env_submit(t->trial.env, t->task, &t->start, reply, at, err);
+    int rc = mla_env_submit(t->trial.env, t->task, &t->start, reply, tag, err);
     free(reply);
+    free(blocks);
+    free(before);
     return rc;
 }
 
@@ -145,7 +175,7 @@ static int try_all(trying *t, mla_err *err) {
     size_t next = 0;
     while (rc == 0 && !mla_stop_wanted()) {
         size_t under_way = mla_env_outstanding(t->trial.env);
-        if (next < t->ideas.len && under_way < AT_ONCE) rc = submit(t, next++, err);
+        if (next < 2 * t->ideas.len && under_way < AT_ONCE) rc = submit(t, next++, err);
         else if (under_way > 0) rc = collect_one(t, err);
         else break;
     }
@@ -171,7 +201,7 @@ static void count_verdicts(const trying *t, const char *family, size_t counts[VE
     memset(counts, 0, VERDICTS * sizeof *counts);
     for (size_t i = 0; i < t->ideas.len; i++) {
         bool of = !family || strcmp(t->ideas.items[i].family, family) == 0;
-        if (of && t->tried[i].done) counts[t->tried[i].verdict]++;
+        if (of && !t->tried[i].runs_left) counts[t->tried[i].verdict]++;
     }
 }
 
@@ -199,6 +229,10 @@ static void print_sums(const trying *t) {
 static int run_all(trying *t, mla_err *err) {
     if (run_starter(t, err) < 0) return -1;
     t->tried = MLA_NEW_ARRAY(struct tried, t->ideas.len);
+    for (size_t i = 0; i < t->ideas.len; i++) {
+        t->tried[i] = (struct tried){.runs_left = t->ideas.items[i].n_after ? 2 : 1,
+                                     .before = t->base};
+    }
     if (!t->options->json) {
         printf("%-28s %-18s %-8s %11s %11s %8s %11s %6s\n", "idea", "family", "", "score", "gain",
                "share", "private", "s");

@@ -33,6 +33,7 @@ typedef struct {
     const mla_expert_ideas *from;
     size_t *order;             // [from->n_chosen], owned: the ideas in the order it would try them
     size_t next;               // of order
+    const mla_idea *needed;    // what was tried last because another idea builds on it; or NULL
     size_t to_do;              // ideas still to be carried through
     size_t spares;             // ideas that may still stand in
     mla_action_kind looks[2];
@@ -213,11 +214,36 @@ static bool fits(const char *blocks, const char *script) {
     return true;
 }
 
+static bool is_kept(const memory *m, const char *id) {
+    size_t len = strlen(id);
+    for (const char *p = mla_buf_text(&m->kept); *p; p += strcspn(p, "+"), p += *p == '+') {
+        if (strcspn(p, "+") == len && !strncmp(p, id, len)) return true;
+    }
+    return false;
+}
+
+// The first idea to be in the script before this one can be; NULL when it can.
+static const mla_idea *missing(const memory *m, const mla_idea *idea) {
+    const mla_ideas *ideas = m->from->ideas;
+    for (size_t i = 0; i < idea->n_after; i++) {
+        if (is_kept(m, idea->after[i])) continue;
+        const mla_idea *need = &ideas->items[mla_ideas_find(ideas, idea->after[i])];
+        const mla_idea *first = missing(m, need);
+        return first ? first : need;
+    }
+    return NULL;
+}
+
 // The idea to try next: one that fits the script, unless the expert overlooks that it does not.
+// What another one builds on comes before it; where that was tried and not kept, both are left.
 // NULL when there is none.
 static const mla_idea *next_idea(memory *m, const char *script) {
     while (m->next < m->from->n_chosen) {
-        const mla_idea *idea = &m->from->ideas->items[m->order[m->next++]];
+        const mla_idea *idea = &m->from->ideas->items[m->order[m->next]];
+        const mla_idea *need = missing(m, idea);
+        if (need && need != m->needed && fits(need->blocks, script)) return m->needed = need;
+        m->next++;
+        if (need || idea == m->needed || is_kept(m, idea->id)) continue;
         bool overlooks = mla_rng_uniform(&m->rng) < overlook;
         if (overlooks || fits(idea->blocks, script)) return idea;
     }

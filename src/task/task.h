@@ -96,6 +96,8 @@ typedef struct mla_idea {
     char *text;             // what to try
     char *why;
     char *blocks;           // SEARCH/REPLACE blocks on the starter script
+    char **after;           // [n_after] ids of ideas above it whose edits its own builds on
+    size_t n_after;
 } mla_idea;
 
 typedef struct mla_ideas {
@@ -105,5 +107,10 @@ typedef struct mla_ideas {
 
 MLA_MUST_USE int mla_ideas_load(mla_ideas *out, const mla_task *task, mla_err *err);
 void mla_ideas_clear(mla_ideas *ideas);
+// Where the idea is, or ideas->len.
+size_t mla_ideas_find(const mla_ideas *ideas, const char *id);
+// The blocks of all ideas that idea `at` builds on, in the file's order, as one edit, "" when there
+// are none. Caller frees.
+char *mla_ideas_blocks_before(const mla_ideas *ideas, size_t at);
 
 #endif
