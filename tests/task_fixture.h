@@ -16,6 +16,7 @@
 #include "base/buf.h"
 #include "base/fs.h"
 #include "base/mem.h"
+#include "base/proc.h"
 #include "task/task.h"
 
 typedef struct fixture {
@@ -74,6 +75,21 @@ static inline void fixture_begin(fixture *f) {
     f->home = mla_fs_join(f->root, "home");
     fixture_write(f->dir, "task.yaml", toy_yaml);
     fixture_write(f->dir, "env/train.py", "print('hello')\n");
+}
+
+// Every folder below the home, then every file with the checksum of its bytes. Caller frees.
+static inline char *fixture_look(const fixture *f) {
+    mla_err err = {0};
+    mla_buf out;
+    mla_proc_result result;
+    mla_buf_init(&out, 1 << 20);
+    char *line = mla_format("cd %s && find . -type d | LC_ALL=C sort && find . -type f | "
+                            "LC_ALL=C sort | xargs -r sha256sum", f->home);
+    char *argv[] = {(char[]){"sh"}, (char[]){"-c"}, line, NULL};
+    assert_int_equal(mla_proc_run(argv, NULL, NULL, 60, &out, &result, &err), 0);
+    assert_int_equal(result.exit_code, 0);
+    free(line);
+    return mla_buf_take(&out);
 }
 
 static inline void fixture_end(fixture *f) {

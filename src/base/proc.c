@@ -83,14 +83,21 @@ int mla_proc_spawn(mla_proc_spawned *out, char *const argv[], char *const env[],
     return 0;
 }
 
-// Reads both streams until they end or the deadline passes; false when it passed.
+// A signal may come between a look at the flag and poll(), or go to another thread.
+#define LOOK_SECONDS 0.2
+
+// Reads both streams until they end, the deadline passes or the program is to stop; false unless
+// they ended.
 static bool drain(const mla_proc_spawned *c, mla_buf *output, double deadline) {
     struct pollfd fds[2] = {{.fd = c->out, .events = POLLIN}, {.fd = c->err, .events = POLLIN}};
     char chunk[16384];
     while (fds[0].fd >= 0 || fds[1].fd >= 0) {
-        double left = deadline > 0 ? deadline - mla_clock() : 3600;
-        if (left <= 0) return false;
-        if (poll(fds, 2, (int)(left * 1000) + 1) < 0 && errno != EINTR) return true;
+        double left = deadline > 0 ? deadline - mla_clock() : LOOK_SECONDS;
+        if (left <= 0 || mla_stop_wanted()) return false;
+        if (left > LOOK_SECONDS) left = LOOK_SECONDS;
+        int ready = poll(fds, 2, (int)(left * 1000) + 1);
+        if (ready < 0 && errno != EINTR) return true;
+        if (ready <= 0) continue;
         for (int i = 0; i < 2; i++) {
             if (fds[i].fd < 0 || !fds[i].revents) continue;
             ssize_t n = read(fds[i].fd, chunk, sizeof chunk);
@@ -108,8 +115,10 @@ int mla_proc_run(char *const argv[], char *const env[], const char *cwd, double 
     *result = (mla_proc_result){0};
     if (mla_proc_spawn(&c, argv, env, cwd, -1, err) < 0) return -1;
     close(c.in);
-    result->timed_out = !drain(&c, output, limit_seconds > 0 ? began + limit_seconds : 0);
-    if (result->timed_out) kill(-c.pid, SIGKILL);
+    bool ended = drain(&c, output, limit_seconds > 0 ? began + limit_seconds : 0);
+    if (!ended) kill(-c.pid, SIGKILL);
+    result->stopped = !ended && mla_stop_wanted();
+    result->timed_out = !ended && !result->stopped;
     int status = 0;
     while (waitpid(c.pid, &status, 0) < 0 && errno == EINTR) {}
     kill(-c.pid, SIGKILL);

@@ -13,6 +13,7 @@ typedef struct mla_proc_result {
     int signal;         // the signal, or 0
     double seconds;     // wall time
     bool timed_out;     // our clock ended it
+    bool stopped;       // Ctrl-C did (mla_stop_wanted)
 } mla_proc_result;
 
 typedef struct mla_proc_spawned {
@@ -25,7 +26,7 @@ typedef struct mla_proc_spawned {
 MLA_MUST_USE int mla_proc_spawn(mla_proc_spawned *out, char *const argv[], char *const env[],
                                 const char *cwd, int keep_fd, mla_err *err);
 // Runs to the end, both streams into `output` (its ceiling holds; may be NULL), killing the whole
-// process group after `limit_seconds` (0: none).
+// process group after `limit_seconds` (0: none) or when mla_stop_wanted().
 MLA_MUST_USE int mla_proc_run(char *const argv[], char *const env[], const char *cwd,
                               double limit_seconds, mla_buf *output, mla_proc_result *result,
                               mla_err *err);

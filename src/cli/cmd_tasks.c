@@ -175,7 +175,7 @@ int mla_cmd_tasks(int argc, char **argv) {
     free(home);
     free(python);
     if (rc == -2) return usage();
-    if (rc < 0) return mla_fail(&err);
     if (mla_stop_wanted()) return MLA_EXIT_STOPPED;
+    if (rc < 0) return mla_fail(&err);
     return rc > 0 ? MLA_EXIT_ERROR : MLA_EXIT_OK;
 }

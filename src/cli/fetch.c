@@ -184,6 +184,7 @@ static int fetch_parts(fetch *f, mla_err *err) {
         if (mla_stop_wanted()) break;
         mla_progress_set(&f->bar, (double)f->joined / mb, "part %d of %d", part + 1, count_of(s));
         rc = fetch_part(f, part, err);
+        if (rc < 0 && mla_stop_wanted()) rc = 0;
     }
     mla_progress_set(&f->bar, (double)f->joined / mb, "checking");
     if (rc == 0 && f->joined == s->bytes) rc = finish(f, err);

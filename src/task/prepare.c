@@ -14,6 +14,7 @@
 
 #include "base/fs.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/proc.h"
 #include "task/csv.h"
@@ -168,7 +169,9 @@ static int run_script(const mla_task *task, const char *staging, const char *pac
     mla_buf_init(&output, MAX_OUTPUT);
     mla_proc_result result;
     int rc = mla_proc_run(argv, NULL, NULL, MAX_SECONDS, &output, &result, err);
-    if (rc == 0 && result.timed_out) {
+    if (rc == 0 && result.stopped) {
+        rc = mla_err_set(err, "stopped; what was there before is there still");
+    } else if (rc == 0 && result.timed_out) {
         rc = mla_err_set(err, "%s: ran longer than %.0f s", script, MAX_SECONDS);
     } else if (rc == 0 && result.exit_code != 0) {
         char *line = last_line(mla_buf_text(&output));
@@ -354,8 +357,9 @@ static bool up_to_date(const mla_task *task, const places *p, const char *source
 static int make(const mla_task *task, const places *p, const prepare_means *means, mla_err *err) {
     char source[65];
     if (hash_source(task, source, err) < 0) return -1;
+    if (mla_fs_remove_tree(p->staging, err) < 0) return -1;     // what a killed one has left
     if (!means->from && up_to_date(task, p, source)) return 0;
-    if (mla_fs_remove_tree(p->staging, err) < 0 || mla_fs_mkdirs(p->staging, err) < 0) return -1;
+    if (mla_fs_mkdirs(p->staging, err) < 0) return -1;
     int rc = run_script(task, p->staging, p->packages, means, err);
     if (rc == 0) rc = check_made(task, p->public_dir, p->answers, err);
     if (rc == 0) rc = install(task, p, source, err);
@@ -376,16 +380,32 @@ static int check_variant(const mla_task *task, const places *p, mla_err *err) {
                        "mlagent tasks vary", task->variant->of);
 }
 
+// Waits for another preparation under this home, unless the program is to stop.
+static int wait_for_lock(int fd, const char *path, mla_err *err) {
+    bool told = false;
+    while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        if (errno != EWOULDBLOCK && errno != EINTR) {
+            return mla_err_set(err, "%s: cannot lock: %s", path, strerror(errno));
+        }
+        if (mla_stop_wanted()) return mla_err_set(err, "stopped");
+        if (!told) mla_info("another preparation is under way in %s; waiting for it", path);
+        told = true;
+        usleep(100000);
+    }
+    return 0;
+}
+
+// prepare.py inherits the lock: should we be killed, the next preparation waits until it has ended
+// too, or both would write into one staging folder.
 static int make_locked(const mla_task *task, const places *p, const prepare_means *means,
                        mla_err *err) {
     if (make_folders(p, err) < 0) return -1;
-    int lock = open(p->staging_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (lock < 0 || flock(lock, LOCK_EX) < 0) {
-        mla_err_set(err, "%s: cannot lock: %s", p->staging_root, strerror(errno));
-        if (lock >= 0) close(lock);
-        return -1;
+    int lock = open(p->staging_root, O_RDONLY | O_DIRECTORY);
+    if (lock < 0) {
+        return mla_err_set(err, "%s: cannot open: %s", p->staging_root, strerror(errno));
     }
-    int rc = make(task, p, means, err);
+    int rc = wait_for_lock(lock, p->staging_root, err);
+    if (rc == 0) rc = make(task, p, means, err);
     close(lock);
     return rc;
 }
