@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "collect/collect.h"
+#include "collect/data.h"
 #include "agent/trajectories.h"
 #include "eval/eval.h"
 #include "record/store.h"
@@ -292,10 +293,17 @@ static void check_sample(stage *s, const mla_step *step) {
     free(prompt);
 }
 
+// Nothing held back.
+static mla_dataset_options all_of_it(void) {
+    mla_dataset_options o = mla_dataset_options_default();
+    o.val_share = 0;
+    return o;
+}
+
 static void the_data_set_is_what_is_worth_learning(void **state) {
     stage *s = *state;
     open_run(s, "main");
-    mla_dataset_options o = mla_dataset_options_default();
+    mla_dataset_options o = all_of_it();
     OK(mla_dataset_build(s->run, s->env, s->policy, s->tasks, 1, &o, &s->err));
     mla_trajectories expert = read_all(s, "expert/steps.jsonl");
     size_t good = 0;
@@ -342,7 +350,7 @@ static void the_data_set_has_nothing_flagged(void **state) {
     mla_trajectories_clear(&expert);
     free(path);
     assert_true(good > 0 && good < edits);
-    mla_dataset_options o = mla_dataset_options_default();
+    mla_dataset_options o = all_of_it();
     OK(mla_dataset_build(s->run, s->env, s->policy, s->tasks, 1, &o, &s->err));
     mla_steps samples;
     path = mla_run_path(s->run, "sft/steps.jsonl");
@@ -381,7 +389,7 @@ static size_t distinct_edits(const mla_steps *samples) {
 static void the_data_set_keeps_its_ceilings(void **state) {
     stage *s = *state;
     char *first = read_text(s, "sft/steps.jsonl");
-    mla_dataset_options o = mla_dataset_options_default();
+    mla_dataset_options o = all_of_it();
     OK(mla_dataset_build(s->run, s->env, s->policy, s->tasks, 1, &o, &s->err));
     char *again = read_text(s, "sft/steps.jsonl");
     assert_string_equal(again, first);           // a function of the steps and the seed
@@ -411,6 +419,66 @@ static void the_data_set_keeps_its_ceilings(void **state) {
     o.max_sample_tokens = 10;
     assert_int_equal(mla_dataset_build(s->run, s->env, s->policy, s->tasks, 1, &o, &s->err), -1);
     assert_non_null(strstr(s->err.text, "max_sample_tokens"));
+}
+
+static bool shares_a_trajectory(const mla_steps *samples, const mla_step *with) {
+    for (size_t i = 0; i < samples->len; i++) {
+        if (strcmp(samples->items[i].trajectory, with->trajectory) == 0) return true;
+    }
+    return false;
+}
+
+static bool shares_a_script(stage *s, const mla_steps *samples, const mla_step *with) {
+    char *script = mla_env_script(s->env, s->task, &with->state, &s->err);
+    bool found = false;
+    for (size_t i = 0; i < samples->len && !found; i++) {
+        char *other = mla_env_script(s->env, s->task, &samples->items[i].state, &s->err);
+        found = strcmp(script, other) == 0;
+        free(other);
+    }
+    free(script);
+    return found;
+}
+
+static void what_is_held_back_is_not_trained_on(void **state) {
+    stage *s = *state;
+    open_run(s, "held");
+    mla_collect_options few_ways = few(6);
+    few_ways.ideas_kept = 6;
+    OK(mla_collect_run(s->run, s->agent, s->policy, s->tasks, 1, &few_ways, &s->err));
+    mla_dataset_options o = mla_dataset_options_default();
+    o.val_share = 0.34;
+    OK(mla_dataset_build(s->run, s->env, s->policy, s->tasks, 1, &o, &s->err));
+    mla_steps train, held;
+    char *path = mla_run_path(s->run, "sft/steps.jsonl");
+    char *held_path = mla_run_path(s->run, "sft/validation.jsonl");
+    OK(mla_store_read(path, &train, &s->err));
+    OK(mla_store_read(held_path, &held, &s->err));
+    assert_true(train.len > 0 && held.len > 0);
+    for (size_t i = 0; i < held.len; i++) {
+        check_sample(s, &held.items[i]);
+        assert_false(shares_a_trajectory(&train, &held.items[i]));
+        assert_false(shares_a_script(s, &train, &held.items[i]));
+    }
+    char *counts = read_text(s, "sft/data.json");
+    json_t *o_counts = mla_json_parse(counts, strlen(counts), "data.json", &s->err);
+    const json_t *left = json_object_get(o_counts, "left_out");
+    long long sum = (long long)(train.len + held.len);
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)left, key, value) sum += json_integer_value(value);
+    assert_int_equal(sum, mla_json_get_int(o_counts, "steps", 0));   // nothing is lost unsaid
+    assert_true(mla_json_get_int(left, "held back, but of a trained script", 0) > 0);
+    json_decref(o_counts);
+    free(counts);
+    mla_steps_clear(&train);
+    mla_steps_clear(&held);
+    // Nothing is held back any more: the file of an earlier build does not stay.
+    o.val_share = 0;
+    OK(mla_dataset_build(s->run, s->env, s->policy, s->tasks, 1, &o, &s->err));
+    assert_false(mla_fs_exists(held_path));
+    free(path);
+    free(held_path);
 }
 
 // --- evaluation ---------------------------------------------------------------------------------
@@ -547,6 +615,7 @@ int main(void) {
         cmocka_unit_test(the_data_set_is_what_is_worth_learning),
         cmocka_unit_test(the_data_set_has_nothing_flagged),
         cmocka_unit_test(the_data_set_keeps_its_ceilings),
+        cmocka_unit_test(what_is_held_back_is_not_trained_on),
         cmocka_unit_test(evaluates_and_resumes),
         cmocka_unit_test(private_scores_reach_the_table),
         cmocka_unit_test(evaluation_wants_private_scores),

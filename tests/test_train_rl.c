@@ -12,6 +12,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "collect/collect.h"
+#include "collect/data.h"
 #include "record/store.h"
 #include "tiny_policy.h"
 #include "toy_task.h"

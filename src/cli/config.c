@@ -23,6 +23,12 @@
 #define DATA_FIELDS(X)                                        \
     X(INT, max_tokens, max_tokens, 0, 2000000000)             \
     X(INT, max_sample_tokens, max_sample_tokens, 64, 1000000) \
+    X(KEEP, keep, keep, 0, 0)                                 \
+    X(REAL, margin, margin, 0, 1000)                          \
+    X(REAL, mix_edits, mix.edits, 0.01, 1)                    \
+    X(REAL, mix_undos, mix.undos, 0, 1)                       \
+    X(REAL, mix_finals, mix.finals, 0, 1)                     \
+    X(REAL, mix_looks, mix.looks, 0, 1)                       \
     X(REAL, val_share, val_share, 0, 0.9)
 #define SFT_FIELDS(X)                                         \
     X(REAL, lr, lr, 0, 1)                                     \
@@ -245,6 +251,17 @@ static int read_ENTRIES(const place *at, const char *key, const char *text, doub
     return 0;
 }
 
+static int read_KEEP(const place *at, const char *key, const char *text, double lo, double hi,
+                     mla_keep *out) {
+    (void)lo, (void)hi;
+    int found = mla_keep_parse(text);
+#define X(id, name, meaning) " " name
+    if (found < 0) return bad_name(at, key, text, "one of" MLA_KEEP_MAP(X));
+#undef X
+    *out = (mla_keep)found;
+    return 0;
+}
+
 static int read_EDITOR(const place *at, const char *key, const char *text, double lo, double hi,
                        mla_editor_kind *out) {
     (void)lo, (void)hi;
@@ -381,6 +398,7 @@ static void write_actions(mla_buf *out, const char *key, mla_action_set set) {
 #define WRITE_ENTRIES(key, value) \
     mla_buf_printf(out, "  %s: %s\n", key, mla_prompt_entries_name(value))
 #define WRITE_EDITOR(key, value) mla_buf_printf(out, "  %s: %s\n", key, mla_editor_kind_name(value))
+#define WRITE_KEEP(key, value) mla_buf_printf(out, "  %s: %s\n", key, mla_keep_name(value))
 #define WRITE_FORM(key, value) \
     mla_buf_printf(out, "  %s: %s\n", key, mla_reward_form_name(value))
 #define WRITE_WORD(key, value) \

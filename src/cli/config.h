@@ -4,6 +4,7 @@
 
 #include "agent/editor.h"
 #include "collect/collect.h"
+#include "collect/data.h"
 #include "eval/eval.h"
 #include "train/train.h"
 

@@ -1,5 +1,5 @@
 // Expert experience: ideas and their diversity, the scripted expert, collection through the real
-// environment, and the data set for fine-tuning.
+// environment. The data set made of it is collect/data.h.
 #ifndef MLA_COLLECT_COLLECT_H
 #define MLA_COLLECT_COLLECT_H
 
@@ -49,26 +49,5 @@ mla_collect_options mla_collect_options_default(void);
 MLA_MUST_USE int mla_collect_run(mla_run *run, mla_agent *agent, mla_policy *embedder,
                                  const mla_task *const *tasks, size_t n_tasks,
                                  const mla_collect_options *options, mla_err *err);
-
-// ---- the data set (collect/dataset.c) ----------------------------------------------------------
-
-typedef struct mla_dataset_options {
-    int max_tokens;            // tokens of all samples, a prompt counted once; 0: no ceiling
-    int max_sample_tokens;     // longer samples are left out
-    int max_steps;             // of a trajectory as collected: the prompt says what is left
-    double val_share;          // of each task's trajectories, held back for the validation loss
-    mla_prompt_options prompt;
-    uint64_t seed;
-} mla_dataset_options;
-mla_dataset_options mla_dataset_options_default(void);
-
-// Chooses expert steps (valid actions only, no edit that clearly hurt, nothing flagged; balanced
-// over tasks, the variants of one counting as one, then over kinds of action; distinct edits before
-// repeated ones), tokenises prompt and action once, and writes sft/steps.jsonl: step records whose
-// prompt_ids and action_ids (the end-of-turn token included) are filled in and whose logprobs are
-// null, in training order.
-MLA_MUST_USE int mla_dataset_build(mla_run *run, mla_env *env, const mla_policy *policy,
-                                   const mla_task *const *tasks, size_t n_tasks,
-                                   const mla_dataset_options *options, mla_err *err);
 
 #endif

@@ -1,0 +1,57 @@
+// The data set for fine-tuning: what is learned from, in what proportion, and as which tokens; what
+// a file of steps holds, in numbers; and other programs' formats, in and out.
+#ifndef MLA_COLLECT_DATA_H
+#define MLA_COLLECT_DATA_H
+
+#include "agent/agent.h"
+#include "record/run.h"
+
+// ---- the data set (collect/dataset.c) ----------------------------------------------------------
+
+// Which edits that ran are learned from, by their gain, which every form of the reward leaves as it
+// is.  X(id, name, meaning)
+#define MLA_KEEP_MAP(X)                                                          \
+    X(VALID, "valid", "all of them")                                             \
+    X(NOT_HURT, "not_hurt", "those whose gain is not below minus the margin")    \
+    X(IMPROVED, "improved", "those whose gain is above the margin")
+
+typedef enum mla_keep {
+#define X(id, name, meaning) MLA_KEEP_##id,
+    MLA_KEEP_MAP(X)
+#undef X
+    MLA_KEEP_COUNT
+} mla_keep;
+const char *mla_keep_name(mla_keep keep);
+int mla_keep_parse(const char *name);      // the enum, or -1
+
+// Shares of the samples of each task; they need not add up to 1.
+typedef struct mla_mix {
+    double edits, undos, finals, looks;    // edits: above 0; looks: all other actions, runs too
+} mla_mix;
+
+typedef struct mla_dataset_options {
+    int max_tokens;            // tokens of all samples, a prompt counted once; 0: no ceiling
+    int max_sample_tokens;     // longer samples are left out
+    int max_steps;             // of a trajectory as collected: the prompt says what is left
+    mla_keep keep;
+    double margin;             // a gain of less, either way, is taken for noise
+    mla_mix mix;
+    double val_share;          // of each task's trajectories, held back for the validation loss
+    mla_prompt_options prompt;
+    uint64_t seed;
+} mla_dataset_options;
+mla_dataset_options mla_dataset_options_default(void);
+
+// Chooses expert steps (valid actions only, nothing flagged, edits by `keep`; balanced over tasks,
+// the variants of one counting as one, then over kinds of action; distinct edits before repeated
+// ones), tokenises prompt and action once, and writes sft/steps.jsonl: step records whose
+// prompt_ids and action_ids (the end-of-turn token included) are filled in and whose logprobs are
+// null, in training order. Of the trajectories held back it writes sft/validation.jsonl in the same
+// form, without the steps that start from a script that a trained trajectory has too; it may come
+// to val_share / (1 - val_share) of max_tokens. sft/data.json counts what was kept and what was
+// left out, and why.
+MLA_MUST_USE int mla_dataset_build(mla_run *run, mla_env *env, const mla_policy *policy,
+                                   const mla_task *const *tasks, size_t n_tasks,
+                                   const mla_dataset_options *options, mla_err *err);
+
+#endif
