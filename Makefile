@@ -54,6 +54,7 @@ $(BUILD)/bench/%: bench/%.c $(LIB) Makefile
 # Python texts are taken in as they are by .incbin, which the compiler's dependency list leaves out.
 $(BUILD)/env/warm.o: src/env/warm.py
 $(BUILD)/task/new_files.o: src/task/new_prepare.py
+$(BUILD)/cli/tasks_noise.o: src/cli/tasks_noise.py
 
 tests: $(TESTBIN) $(if $(filter cli,$(ROOMS)),$(BUILD)/mlagent)
 

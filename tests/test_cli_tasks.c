@@ -156,9 +156,12 @@ static void noise_is_measured(void **state) {
     fixture f;
     begin(&f);
     expect(&f, "noise toy", 0, "starter            0   0.00%          0   0.00%");
-    char *own = with(train_py, "K = 2", "seed = 2\nK = seed % 7"),
+    // What comes from the future comes first.
+    char *drawn = with(train_py, "K = 2", "import random\nfirst = 2\nK = random.Random(first)."
+                                          "randrange(8)"),
+         *own = mla_format("from __future__ import annotations\n%s", drawn),
          *global = with(train_py, "K = 2", "import random\nK = random.randrange(8)"),
-         *fixed = with(train_py, "K = 2", "seeds = 2.0\nK = seeds % 7");
+         *fixed = with(train_py, "K = 2", "seed = 2\nK = seed % 7");
     fixture_write(f.dir, "env/train.py", own);
     expect(&f, "noise toy", 1, "%  5% or more\n");
     fixture_write(f.dir, "env/train.py", global);
@@ -176,10 +179,26 @@ static void noise_is_measured(void **state) {
     mla_buf_clear(&out);
     fixture_write(f.dir, "env/train.py", "raise SystemExit(3)\n");
     expect(&f, "noise toy", 1, "toy                starter   script error: SystemExit");
+    free(drawn);
     free(own);
     free(global);
     free(fixed);
     fixture_end(&f);
+}
+
+static void every_kind_of_seed_is_moved(void **state) {
+    (void)state;
+    mla_err err = {0};
+    mla_proc_result result;
+    mla_buf out;
+    mla_buf_init(&out, 1 << 16);
+    char *python = toy_python();
+    char *argv[] = {python, (char[]){"tests/noise_seeds.py"}, NULL};
+    assert_int_equal(mla_proc_run(argv, NULL, NULL, 200, &out, &result, &err), 0);
+    const char *text = mla_buf_text(&out);
+    if (strcmp(text, "20 kinds\n") && strcmp(text, "24 kinds\n")) fail_msg("%s", text);
+    mla_buf_clear(&out);
+    free(python);
 }
 
 static void ideas_are_listed_and_tried(void **state) {
@@ -235,6 +254,7 @@ int main(void) {
         cmocka_unit_test(a_task_that_cannot_be_run_is_found),
         cmocka_unit_test(findings_as_json),
         cmocka_unit_test(noise_is_measured),
+        cmocka_unit_test(every_kind_of_seed_is_moved),
         cmocka_unit_test(ideas_are_listed_and_tried),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

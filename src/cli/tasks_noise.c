@@ -1,11 +1,9 @@
 // `mlagent tasks noise`: how far chance alone moves a score. Seeds: the script is run again with
-// other seeds in the place of those that stand in it, and another seed of the global generators.
-// Rows: its submission is scored on rows drawn with replacement.
-#include <ctype.h>
+// every seed that it sets moved (tasks_noise.py), and another seed of the global generators. Rows:
+// its submission is scored on rows drawn with replacement.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/fs.h"
 #include "base/json.h"
@@ -18,7 +16,7 @@
 #define SEEDS 10
 #define RESAMPLES 200
 #define TOO_NOISY 0.05    // of |m_best - m_init|
-#define SEED_STEP 1000    // added to each seed in a script, so that two that differ still do
+#define SEED_STEP 1000    // added to each seed that a script sets, so that two that differ still do
 
 typedef struct measuring {
     const mla_options *options;
@@ -34,51 +32,26 @@ typedef struct noise {
 
 // --- seeds in a script --------------------------------------------------------------------------
 
-static bool in_name(char c) {
-    return isalnum((unsigned char)c) || c == '_';
-}
+// The Python text has one home, tasks_noise.py; the assembler puts it into the program.
+__asm__(".pushsection .rodata\n"
+        ".global mla__noise_py\n"
+        "mla__noise_py:\n"
+        ".incbin \"src/cli/tasks_noise.py\"\n"
+        ".byte 0\n"
+        ".popsection\n");
+extern const char mla__noise_py[];
 
-static bool names_seed(const char *name, size_t len) {
-    static const char *const ends[] = {"seed", "random_state", "default_rng", "RandomState"};
-    for (size_t i = 0; i < MLA_COUNT(ends); i++) {
-        size_t n = strlen(ends[i]);
-        if (len >= n && strncasecmp(name + len - n, ends[i], n) == 0) return true;
-    }
-    return false;
-}
-
-// Behind a name: where the digits of its seed begin, "= 0" or "(0"; NULL when there are none.
-static const char *seed_behind(const char *at) {
-    at += strspn(at, " ");
-    if (*at != '=' && *at != '(') return NULL;
-    at++;
-    at += strspn(at, " ");
-    size_t n = strspn(at, "0123456789");
-    return n > 0 && n < 9 && at[n] != '.' && !in_name(at[n]) ? at : NULL;
-}
-
-// The script with every seed moved. Caller frees.
-static char *move_seeds(const char *script, long by) {
-    mla_buf out;
-    mla_buf_init(&out, strlen(script) * 4 + 64);
-    const char *at = script;
-    while (*at) {
-        size_t n = 0;
-        while (in_name(at[n])) n++;
-        const char *digits = n > 0 && names_seed(at, n) ? seed_behind(at + n) : NULL;
-        if (digits) {
-            char *end;
-            long seed = strtol(digits, &end, 10);
-            mla_buf_append(&out, at, (size_t)(digits - at));
-            mla_buf_printf(&out, "%ld", seed + by);
-            at = end;
-        } else {
-            size_t step = n > 0 ? n : 1;
-            mla_buf_append(&out, at, step);
-            at += step;
-        }
-    }
-    return mla_buf_take(&out);
+// The script with every seed moved. JSON's texts are Python's. Caller frees.
+static char *move_seeds(const mla_task *task, const char *script, long by) {
+    json_t *text = mla_json_text(script, strlen(script));
+    char *quoted = json_dumps(text, JSON_ENCODE_ANY);
+    MLA_ASSERT(quoted);
+    char *out = mla_format("%s\n\n_move_seeds(%ld)\ndel _move_seeds\n"
+                           "exec(compile(%s.encode(), '%s', 'exec', dont_inherit=True))\n",
+                           mla__noise_py, by, quoted, task->script);
+    free(quoted);
+    json_decref(text);
+    return out;
 }
 
 // --- measuring ----------------------------------------------------------------------------------
@@ -173,7 +146,7 @@ static int measure_script(measuring *m, const char *script, noise *out, mla_err 
     if (rc == 0) rc = measure_rows(m, kept, &out->rows, err);
     for (int i = 0; i < SEEDS && rc == 0; i++) {
         if (mla_stop_wanted()) rc = mla_err_set(err, "stopped");
-        char *moved = move_seeds(script, SEED_STEP * (i + 1));
+        char *moved = move_seeds(m->task, script, SEED_STEP * (i + 1));
         if (rc == 0) rc = run_once(m, moved, mla_rng_derive(1, (uint64_t)i, 0, 0), &scores[i], err);
         free(moved);
     }
