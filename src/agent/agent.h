@@ -80,6 +80,10 @@ MLA_MUST_USE int mla_agent_await(mla_agent *agent, size_t *tag, mla_step *out, m
 // Drops all steps that are out; their runs are ended.
 void mla_agent_cancel(mla_agent *agent);
 
+// What an action does, without the wording of its thought, so that equal actions can be told: an
+// edit is its blocks, all else its kind. Caller frees.
+char *mla_agent_action_key(const mla_step *step);
+
 // ---- whole trajectories ----------------------------------------------------------------------
 
 typedef struct mla_episode {

@@ -8,6 +8,7 @@
 #include "agent/editor.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "env/action.h"
 
 // A step on its way. Its place in the array is its tag in the environment.
 typedef struct {
@@ -191,4 +192,17 @@ void mla_agent_cancel(mla_agent *agent) {
         if (agent->slots[i].status != FREE) mla_step_clear(&agent->slots[i].step);
         agent->slots[i].status = FREE;
     }
+}
+
+char *mla_agent_action_key(const mla_step *step) {
+    mla_action action;
+    mla_err why;
+    if (step->edit) return mla_strdup(step->edit);
+    if (!mla_action_is_edit(step->kind) ||
+        mla_action_parse(&action, step->text, MLA_ACTIONS_ALL, &why) < 0) {
+        return mla_strdup(mla_action_name(step->kind));
+    }
+    char *key = mla_strdup(action.blocks ? action.blocks : "");
+    mla_action_clear(&action);
+    return key;
 }

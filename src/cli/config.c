@@ -63,7 +63,9 @@
     X(REAL, sampling_cap, sampling_cap, 1, 1000)              \
     X(INT, drop_flagged, drop_flagged, 0, 1)
 #define EVAL_FIELDS(X)                                        \
-    X(INT, trajectories, trajectories, 1, 10000)              \
+    X(INT, trajectories, trajectories, 0, 10000)              \
+    X(INT, states, states, 0, 10000)                          \
+    X(INT, state_samples, state_samples, 1, 1000)             \
     X(INT, max_steps, max_steps, 1, 1000)                     \
     X(FLOAT, temperature, temperature, 0, 10)                 \
     X(INT, max_new, max_new, 1, 100000)

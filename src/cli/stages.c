@@ -252,29 +252,44 @@ static int run_rl(mla_pipeline *p, mla_err *err) {
     return rc;
 }
 
-static int eval_one(mla_pipeline *p, world *w, const char *model, const char *path, mla_err *err) {
+// One of the pipeline's models, by trajectories or action by action; one that is not there yet is
+// left out.
+static int eval_one(mla_pipeline *p, world *w, const char *model, const char *path, bool actions,
+                    mla_err *err) {
     if (!mla_fs_exists(path) || mla_stop_wanted()) return 0;
     mla_policy *policy = open_policy(p, path, err);
     if (!policy) return -1;
-    int rc = mla_eval_run(p->run, w->agent, policy, model, p->evaluate, p->n_evaluate,
-                          &p->config.eval, err);
+    int rc = actions ? mla_eval_actions(p->run, w->agent, policy, model, p->evaluate,
+                                        p->n_evaluate, &p->config.eval, err)
+                     : mla_eval_run(p->run, w->agent, policy, model, p->evaluate, p->n_evaluate,
+                                    &p->config.eval, err);
     mla_policy_free(policy);
     return rc;
 }
 
-static int run_eval(mla_pipeline *p, mla_err *err) {
+// All models' trajectories first: the fixed states may be taken from them.
+static int eval_all(mla_pipeline *p, world *w, mla_err *err) {
     char *sft = mla_run_path(p->run, "sft/model"), *rl = mla_run_path(p->run, "rl/model");
-    world w;
-    int rc = world_open(&w, p, true, err);
-    if (rc == 0) {
-        rc = eval_one(p, &w, "untrained", p->model, err);
-        if (rc == 0) rc = eval_one(p, &w, "sft", sft, err);
-        if (rc == 0) rc = eval_one(p, &w, "rl", rl, err);
-        world_close(&w);
+    int rc = 0;
+    for (int actions = 0; actions < (p->config.eval.states ? 2 : 1) && rc == 0; actions++) {
+        rc = eval_one(p, w, "untrained", p->model, actions, err);
+        if (rc == 0) rc = eval_one(p, w, "sft", sft, actions, err);
+        if (rc == 0) rc = eval_one(p, w, "rl", rl, actions, err);
     }
     free(sft);
     free(rl);
+    return rc;
+}
+
+static int run_eval(mla_pipeline *p, mla_err *err) {
+    world w;
+    int rc = world_open(&w, p, true, err);
+    if (rc == 0) {
+        rc = eval_all(p, &w, err);
+        world_close(&w);
+    }
     if (rc == 0 && mla_stop_wanted()) return 0;
+    if (rc == 0) rc = mla_eval_actions_table(p->run, p->evaluate, p->n_evaluate, err);
     if (rc == 0) rc = mla_eval_table(p->run, p->evaluate, p->n_evaluate, p->config.note, err);
     return rc < 0 ? -1 : 1;
 }

@@ -10,7 +10,8 @@
 
 mla_eval_options mla_eval_options_default(void) {
     return (mla_eval_options){.trajectories = 8, .max_steps = 15, .temperature = 0.7f,
-                              .max_new = 320, .prompt = mla_prompt_options_default(), .seed = 1};
+                              .max_new = 320, .prompt = mla_prompt_options_default(),
+                              .state_samples = 8, .seed = 1};
 }
 
 static int check_options(const mla_eval_options *o, const char *model, size_t n_tasks,
@@ -20,10 +21,10 @@ static int check_options(const mla_eval_options *o, const char *model, size_t n_
         return mla_err_set(err, "eval: \"%s\" cannot be a model's name: it names a folder below "
                            "eval/", model);
     }
-    if (o->trajectories < 1 || o->max_steps < 1 || o->max_new < 1 || o->temperature < 0) {
-        return mla_err_set(err, "eval: trajectories (%d), steps (%d) and tokens of a reply (%d) "
-                           "must be at least 1, the temperature (%g) at least 0", o->trajectories,
-                           o->max_steps, o->max_new, (double)o->temperature);
+    if (o->trajectories < 0 || o->max_steps < 1 || o->max_new < 1 || o->temperature < 0) {
+        return mla_err_set(err, "eval: steps (%d) and tokens of a reply (%d) must be at least 1, "
+                           "trajectories (%d) and the temperature (%g) at least 0", o->max_steps,
+                           o->max_new, o->trajectories, (double)o->temperature);
     }
     return 0;
 }
@@ -33,6 +34,7 @@ int mla_eval_run(mla_run *run, mla_agent *agent, mla_policy *policy, const char 
                  const mla_task *const *tasks, size_t n_tasks, const mla_eval_options *options,
                  mla_err *err) {
     if (check_options(options, model, n_tasks, err) < 0) return -1;
+    if (!options->trajectories) return 0;
     mla_policy_actor self = {.policy = policy, .prompt = options->prompt,
                              .temperature = options->temperature, .max_new = options->max_new};
     mla_actor actor = mla_policy_actor_make(&self);

@@ -1,17 +1,17 @@
-// The evaluation table as text: aligned columns, a mean for each model and split, the note.
+// The evaluation's tables as text: aligned columns, a mean for each model and split, the note.
 // Computes nothing but those means.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fs.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "eval/internal.h"
 
 #define TABLE_MAX_BYTES ((size_t)16 << 20)
 #define CELL 64
-#define COLUMNS 14
-#define TEXT_COLUMNS 4         // the first ones, set to the left
+#define COLUMNS 14             // of the wider table
 
 typedef struct {
     char cells[COLUMNS][CELL];
@@ -20,6 +20,7 @@ typedef struct {
 typedef struct {
     line *items;
     size_t len, cap;
+    int columns, texts;        // the first ones are texts, set to the left
 } lines;
 
 static line *push_line(lines *all) {
@@ -43,18 +44,28 @@ static void put_share(char cell[CELL], double value) {
     else put_text(cell, "-");
 }
 
+static void put_count(char cell[CELL], const json_t *row, const char *key) {
+    snprintf(cell, CELL, "%lld", mla_json_get_int(row, key, 0));
+}
+
 static void put_gain(char cell[CELL], double value, double sem) {
     if (!isfinite(value)) put_text(cell, "-");
     else if (isfinite(sem)) snprintf(cell, CELL, "%+.3f +- %.3f", value, sem);
     else snprintf(cell, CELL, "%+.3f", value);
 }
 
-static void put_headings(lines *all) {
-    static const char *const headings[COLUMNS] = {
-        "model", "task", "split", "metric", "runs", "valid", "improved", "starter", "average",
-        "best", "reference", "gain", "best gain", "flagged"};
-    line *l = push_line(all);
-    for (int c = 0; c < COLUMNS; c++) put_text(l->cells[c], headings[c]);
+static const char *const trajectory_headings[COLUMNS] = {
+    "model", "task", "split", "metric", "runs", "valid", "improved", "starter", "average",
+    "best", "reference", "gain", "best gain", "flagged"};
+static const char *const action_headings[] = {
+    "model", "task", "split", "states", "actions", "valid", "edits", "improved", "reward",
+    "gain", "distinct", "entropy", "ideas"};
+
+static lines lines_begin(const char *const *headings, int columns, int texts) {
+    lines all = {.columns = columns, .texts = texts};
+    line *l = push_line(&all);
+    for (int c = 0; c < columns; c++) put_text(l->cells[c], headings[c]);
+    return all;
 }
 
 static double number_of(const json_t *row, const char *key) {
@@ -62,12 +73,11 @@ static double number_of(const json_t *row, const char *key) {
 }
 
 static void put_row(lines *all, const json_t *row) {
-    static const char *const texts[TEXT_COLUMNS] = {"model", "task", "split", "metric"};
     line *l = push_line(all);
-    for (int c = 0; c < TEXT_COLUMNS; c++) {
-        put_text(l->cells[c], mla_json_get_text(row, texts[c], "?"));
+    for (int c = 0; c < all->texts; c++) {
+        put_text(l->cells[c], mla_json_get_text(row, trajectory_headings[c], "?"));
     }
-    snprintf(l->cells[4], CELL, "%lld", mla_json_get_int(row, "trajectories", 0));
+    put_count(l->cells[4], row, "trajectories");
     put_share(l->cells[5], number_of(row, "valid_rate"));
     put_share(l->cells[6], number_of(row, "improved_share"));
     put_score(l->cells[7], number_of(row, "score_init"));
@@ -127,39 +137,86 @@ static void put_means(lines *all, const json_t *rows) {
 static void print_lines(const lines *all, FILE *out) {
     int width[COLUMNS] = {0};
     for (size_t i = 0; i < all->len; i++) {
-        for (int c = 0; c < COLUMNS; c++) {
+        for (int c = 0; c < all->columns; c++) {
             int n = (int)strlen(all->items[i].cells[c]);
             if (n > width[c]) width[c] = n;
         }
     }
     for (size_t i = 0; i < all->len; i++) {
-        for (int c = 0; c < COLUMNS; c++) {
-            int w = c < TEXT_COLUMNS ? -width[c] : width[c];
+        for (int c = 0; c < all->columns; c++) {
+            int w = c < all->texts ? -width[c] : width[c];
             fprintf(out, "%s%*s", c ? "  " : "", w, all->items[i].cells[c]);
         }
         fputc('\n', out);
     }
 }
 
-int mla_eval_print(const mla_run *run, FILE *out, mla_err *err) {
-    char *path = mla_run_path(run, "eval/table.json");
-    json_t *table = mla_json_read_file(path, TABLE_MAX_BYTES, err);
-    const json_t *rows = json_object_get(table, "rows");
-    int rc = table ? 0 : mla_err_wrap(err, "no evaluation to print");
-    if (table && !json_is_array(rows)) {
-        rc = mla_err_set(err, "%s: has no rows; evaluate again", path);
+// A file of the run with rows; NULL on error, unless it may be absent and is.
+static json_t *read_rows(const mla_run *run, const char *name, bool required, mla_err *err) {
+    char *path = mla_run_path(run, name);
+    json_t *table = NULL;
+    if (required || mla_fs_exists(path)) table = mla_json_read_file(path, TABLE_MAX_BYTES, err);
+    if (table && !json_is_array(json_object_get(table, "rows"))) {
+        mla_err_set(err, "%s: has no rows; evaluate again", path);
+        json_decref(table);
+        table = NULL;
     }
-    if (rc == 0) {
-        lines all = {0};
-        put_headings(&all);
-        for (size_t i = 0; i < json_array_size(rows); i++) put_row(&all, json_array_get(rows, i));
-        put_means(&all, rows);
-        print_lines(&all, out);
-        const char *note = mla_json_get_text(table, "note", "");
-        if (*note) fprintf(out, "%s\n", note);
-        free(all.items);
-    }
-    json_decref(table);
     free(path);
-    return rc;
+    return table;
+}
+
+static void print_trajectories(const json_t *rows, FILE *out) {
+    if (!json_array_size(rows)) return;
+    lines all = lines_begin(trajectory_headings, MLA_COUNT(trajectory_headings), 4);
+    for (size_t i = 0; i < json_array_size(rows); i++) put_row(&all, json_array_get(rows, i));
+    put_means(&all, rows);
+    print_lines(&all, out);
+    free(all.items);
+}
+
+static void put_action_row(lines *all, const json_t *row) {
+    line *l = push_line(all);
+    put_text(l->cells[0], mla_json_get_text(row, "model", "?"));
+    put_text(l->cells[1], mla_json_get_text(row, "task", "all"));
+    put_text(l->cells[2], mla_json_get_text(row, "split", "?"));
+    put_count(l->cells[3], row, "states");
+    put_count(l->cells[4], row, "actions");
+    put_share(l->cells[5], number_of(row, "valid_rate"));
+    put_share(l->cells[6], number_of(row, "edit_share"));
+    put_share(l->cells[7], number_of(row, "improved_share"));
+    put_gain(l->cells[8], number_of(row, "reward_mean"), number_of(row, "reward_sem"));
+    put_gain(l->cells[9], number_of(row, "gain_mean"), NAN);
+    put_share(l->cells[10], number_of(row, "distinct_share"));
+    put_score(l->cells[11], number_of(row, "entropy"));
+    if (json_object_get(row, "ideas")) {
+        snprintf(l->cells[12], CELL, "%lld of %lld", mla_json_get_int(row, "ideas_covered", 0),
+                 mla_json_get_int(row, "ideas", 0));
+    }
+}
+
+static void print_actions(const json_t *rows, FILE *out) {
+    lines all = lines_begin(action_headings, MLA_COUNT(action_headings), 3);
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        put_action_row(&all, json_array_get(rows, i));
+    }
+    print_lines(&all, out);
+    free(all.items);
+}
+
+int mla_eval_print(const mla_run *run, FILE *out, mla_err *err) {
+    json_t *table = read_rows(run, "eval/table.json", true, err);
+    if (!table) return mla_err_wrap(err, "no evaluation to print");
+    mla_err none = {0};
+    json_t *actions = read_rows(run, "eval/actions.json", false, &none);
+    const json_t *rows = json_object_get(table, "rows");
+    print_trajectories(rows, out);
+    if (actions) {
+        if (json_array_size(rows)) fputc('\n', out);
+        print_actions(json_object_get(actions, "rows"), out);
+    }
+    const char *note = mla_json_get_text(table, "note", "");
+    if (*note) fprintf(out, "%s\n", note);
+    json_decref(actions);
+    json_decref(table);
+    return 0;
 }

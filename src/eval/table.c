@@ -113,22 +113,31 @@ static int by_order(const void *a, const void *b) {
     return i == j ? strcmp(p, q) : i < j ? -1 : 1;
 }
 
-static int add_models(json_t *rows, const mla_run *run, const mla_task *const *tasks,
-                      size_t n_tasks, mla_err *err) {
-    char *dir = mla_fs_join(mla_run_dir(run), "eval"), **names = NULL;
-    size_t n = 0;
-    int rc = mla_fs_is_dir(dir) ? mla_fs_list(dir, &names, &n, err) : 0;
-    if (rc == 0 && n) qsort(names, n, sizeof *names, by_order);
-    for (size_t i = 0; rc == 0 && i < n; i++) {
-        char *folder = mla_fs_join(dir, names[i]);
-        if (mla_fs_is_dir(folder)) rc = add_model(rows, run, names[i], tasks, n_tasks, err);
+int mla__models_list(const mla_run *run, char ***names, size_t *n, mla_err *err) {
+    char *dir = mla_fs_join(mla_run_dir(run), "eval"), **all = NULL;
+    size_t found = 0, kept = 0;
+    int rc = mla_fs_is_dir(dir) ? mla_fs_list(dir, &all, &found, err) : 0;
+    for (size_t i = 0; rc == 0 && i < found; i++) {
+        char *folder = mla_fs_join(dir, all[i]);
+        if (mla_fs_is_dir(folder)) all[kept++] = all[i];
+        else free(all[i]);
         free(folder);
     }
-    if (rc == 0 && !json_array_size(rows)) {
-        rc = mla_err_set(err, "%s: no whole trajectory of any model; evaluate first", dir);
+    if (kept) qsort(all, kept, sizeof *all, by_order);
+    *names = all;
+    *n = kept;
+    return rc;
+}
+
+static int add_models(json_t *rows, const mla_run *run, const mla_task *const *tasks,
+                      size_t n_tasks, mla_err *err) {
+    char **names;
+    size_t n;
+    int rc = mla__models_list(run, &names, &n, err);
+    for (size_t i = 0; rc == 0 && i < n; i++) {
+        rc = add_model(rows, run, names[i], tasks, n_tasks, err);
     }
     mla_fs_names_free(names, n);
-    free(dir);
     return rc;
 }
 
@@ -136,6 +145,12 @@ int mla_eval_table(mla_run *run, const mla_task *const *tasks, size_t n_tasks, c
                    mla_err *err) {
     json_t *rows = json_array(), *table = json_object();
     int rc = add_models(rows, run, tasks, n_tasks, err);
+    char *actions = mla_run_path(run, "eval/actions.json");
+    if (rc == 0 && !json_array_size(rows) && !mla_fs_exists(actions)) {
+        rc = mla_err_set(err, "%s/eval: no whole trajectory of any model; evaluate first",
+                         mla_run_dir(run));
+    }
+    free(actions);
     json_object_set_new(table, "note", json_string(note ? note : ""));
     json_object_set_new(table, "rows", rows);
     char *path = mla_run_path(run, "eval/table.json");
