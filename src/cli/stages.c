@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "cli/tasks.h"
 #include "record/store.h"
+#include "record/tensorboard.h"
 #include "report/report.h"
 #include "task/prepare.h"
 
@@ -304,7 +305,8 @@ static int run_report(mla_pipeline *p, mla_err *err) {
 const mla_stage *mla_stages(size_t *n) {
     static const mla_stage stages[] = {
         {"collect", run_collect, {"expert", "sft/steps.jsonl", "sft/validation.jsonl"}},
-        {"sft", run_sft, {"sft/model", "sft/checkpoint", "sft/metrics.jsonl"}},
+        {"sft", run_sft, {"sft/model", "sft/checkpoint", "sft/metrics.jsonl",
+                          "sft/" MLA_TENSORBOARD_FILE}},
         {"rl", run_rl, {"rl"}},
         {"eval", run_eval, {"eval"}},
         {"report", run_report, {"report.html"}},

@@ -180,6 +180,33 @@ int mla_lines_read(const char *path, int (*each)(void *ctx, json_t *object, mla_
     return rc;
 }
 
+typedef struct {
+    mla_buf kept;
+    const char *key;
+    long long last;
+} trim;
+
+static int keep_line(void *ctx, json_t *object, mla_err *err) {
+    (void)err;
+    trim *t = ctx;
+    if (mla_json_get_int(object, t->key, 0) > t->last) return 0;
+    char *line = mla_json_line(object);
+    mla_buf_puts(&t->kept, line);
+    mla_buf_puts(&t->kept, "\n");
+    free(line);
+    return 0;
+}
+
+int mla_lines_trim(const char *path, const char *key, long long last, mla_err *err) {
+    if (!mla_fs_exists(path)) return 0;
+    trim t = {.key = key, .last = last};
+    mla_buf_init(&t.kept, (size_t)4 << 30);
+    int rc = mla_lines_read(path, keep_line, &t, err);
+    if (rc == 0) rc = mla_fs_write(path, mla_buf_text(&t.kept), t.kept.len, err);
+    mla_buf_clear(&t.kept);
+    return rc;
+}
+
 int mla_store_append(mla_lines *lines, const mla_step *step, mla_err *err) {
     return mla_lines_append_take(lines, mla_step_to_json(step), err);
 }

@@ -22,6 +22,9 @@ void mla_lines_close(mla_lines *lines);      // syncs; NULL is fine
 MLA_MUST_USE int mla_lines_read(const char *path, int (*each)(void *ctx, json_t *object, mla_err *),
                                 void *ctx, mla_err *err);
 
+// Drops the lines whose `key` is above `last`: work after a checkpoint, to be done again.
+MLA_MUST_USE int mla_lines_trim(const char *path, const char *key, long long last, mla_err *err);
+
 MLA_MUST_USE int mla_store_append(mla_lines *lines, const mla_step *step, mla_err *err);
 MLA_MUST_USE int mla_store_read(const char *path, mla_steps *out, mla_err *err);
 

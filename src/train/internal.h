@@ -31,9 +31,6 @@ MLA_MUST_USE int mla__checkpoint_save(const char *dir, const mla_policy *policy,
 int mla__checkpoint_done(const char *dir, mla_err *err);
 MLA_MUST_USE int mla__checkpoint_load(const char *dir, mla_adamw *opt, mla_critic *critic,
                                       mla_err *err);
-// Drops the lines of a JSONL file whose `key` is above `last`: work after the checkpoint, to be
-// done again.
-MLA_MUST_USE int mla__lines_trim(const char *path, const char *key, long long last, mla_err *err);
 
 // ---- one iteration's experience (train/rollout.c) --------------------------------------------
 

@@ -8,6 +8,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "record/metrics.h"
 #include "train/internal.h"
 
 mla_rl_options mla_rl_options_default(void) {
@@ -28,7 +29,8 @@ typedef struct {
     size_t n_tasks;
     const mla_rl_options *options;
     char *checkpoint;
-    mla_lines *steps, *metrics;
+    mla_lines *steps;
+    mla_metrics *metrics;
     mla_progress bar;
     char last[64];             // the last iteration in words, for the bar
 } rl;
@@ -134,7 +136,7 @@ static int write_metrics(rl *r, int iteration, const tally *t, const mla_rollout
     json_object_set_new(line, "actions", count_actions(t));
     json_object_set_new(line, "outcomes", count_outcomes(t));
     json_object_set_new(line, "flags", count_flags(t));
-    return mla_lines_append_take(r->metrics, line, err);
+    return mla_metrics_append_take(r->metrics, line, err);
 }
 
 static int write_steps(rl *r, int iteration, const mla_rollout *rollout, mla_err *err) {
@@ -222,12 +224,15 @@ static mla_policy *open_policy(const rl *r, const char *path, bool trainable, ml
     return mla_policy_open(path, &wanted, err);
 }
 
-static mla_lines *open_log(mla_run *run, const char *name, int done, mla_err *err) {
-    char *path = mla_run_path(run, name);
-    mla_lines *lines = NULL;
-    if (mla__lines_trim(path, "iteration", done, err) == 0) lines = mla_lines_open(path, err);
-    free(path);
-    return lines;
+// What a run that goes on from `done` iterations has written down.
+static int open_logs(rl *r, mla_run *run, int done, mla_err *err) {
+    char *steps = mla_run_path(run, "rl/steps.jsonl"),
+         *metrics = mla_run_path(run, "rl/metrics.jsonl");
+    if (mla_lines_trim(steps, "iteration", done, err) == 0) r->steps = mla_lines_open(steps, err);
+    if (r->steps) r->metrics = mla_metrics_open(metrics, "iteration", done, err);
+    free(steps);
+    free(metrics);
+    return r->metrics ? 0 : -1;
 }
 
 // Returns how many iterations are done already, or -1. The reference is the fine-tuned model.
@@ -247,14 +252,12 @@ static int rl_open(rl *r, mla_run *run, const char *start_path, mla_err *err) {
     t->acts = mla_activations_create(model);
     t->critic = mla__critic_create(mla_model_get_config(model)->dim);
     if (done && mla__checkpoint_load(r->checkpoint, t->opt, t->critic, err) < 0) return -1;
-    r->steps = open_log(run, "rl/steps.jsonl", done, err);
-    r->metrics = r->steps ? open_log(run, "rl/metrics.jsonl", done, err) : NULL;
-    return r->metrics ? done : -1;
+    return open_logs(r, run, done, err) == 0 ? done : -1;
 }
 
 static void rl_clear(rl *r) {
     mla_lines_close(r->steps);
-    mla_lines_close(r->metrics);
+    mla_metrics_close(r->metrics);
     mla__critic_free(r->trainer.critic);
     mla_adamw_free(r->trainer.opt);
     mla_activations_free(r->trainer.acts);

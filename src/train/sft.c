@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "record/metrics.h"
 #include "train/internal.h"
 
 mla_sft_options mla_sft_options_default(void) {
@@ -28,7 +29,7 @@ typedef struct {
     double step_tokens;        // with a loss, in a step on the average
     long long seen_tokens;     // through the network, former runs included
     char *checkpoint, *metrics;
-    mla_lines *log;
+    mla_metrics *log;
 } sft;
 
 typedef struct {
@@ -229,7 +230,7 @@ static int log_step(sft *s, int step, const sft_step *at, mla_err *err) {
         "seen_tokens", (json_int_t)s->seen_tokens, "tokens_per_second",
         mla_json_number(at->seen / at->seconds), "lr", mla_json_number(at->lr), "grad_norm",
         mla_json_number(at->grad_norm), "seconds", mla_json_number(at->seconds));
-    return mla_lines_append_take(s->log, line, err);
+    return mla_metrics_append_take(s->log, line, err);
 }
 
 static int checkpoint(const sft *s, int done, mla_err *err) {
@@ -261,7 +262,7 @@ static int train(sft *s, int from, mla_err *err) {
 }
 
 static void sft_clear(sft *s) {
-    mla_lines_close(s->log);
+    mla_metrics_close(s->log);
     mla_adamw_free(s->opt);
     mla_activations_free(s->acts);
     mla_policy_free(s->policy);
@@ -289,8 +290,7 @@ static int sft_open(sft *s, mla_run *run, const char *model_path, mla_err *err) 
     s->acts = mla_activations_create(mla_policy_model(s->policy));
     if (done && mla__checkpoint_load(s->checkpoint, s->opt, NULL, err) < 0) return -1;
     s->seen_tokens = seen_before(s, done);
-    if (mla__lines_trim(s->metrics, "step", done, err) < 0) return -1;
-    s->log = mla_lines_open(s->metrics, err);
+    s->log = mla_metrics_open(s->metrics, "step", done, err);
     return s->log ? done : -1;
 }
 
