@@ -204,6 +204,16 @@ static void write_table(const mla_run *run) {
     write_json(run, "eval/table.json", json_pack("{s:s,s:o}", "note", note, "rows", rows));
 }
 
+static void write_actions(const mla_run *run) {
+    write_json(run, "eval/actions.json",
+               json_pack("{s:[{s:s,s:n,s:s,s:i,s:i,s:f,s:f,s:f},"
+                         "{s:s,s:s,s:s,s:i,s:i,s:f,s:i,s:i}]}",
+                         "rows", "model", "sft", "task", "split", "train", "states", 64, "actions",
+                         512, "valid_rate", 0.91, "reward_mean", 0.4321, "reward_sem", 0.017,
+                         "model", "sft", "task", tasks[0], "split", "train", "states", 32,
+                         "actions", 256, "valid_rate", 0.87, "ideas", 104, "ideas_covered", 23));
+}
+
 static void write_ideas(const mla_run *run) {
     json_t *list = json_array();
     for (size_t t = 0; t < MLA_COUNT(tasks); t++) {
@@ -223,6 +233,7 @@ static void write_run(const char *dir) {
     write_sft_metrics(run);
     write_rl_metrics(run);
     write_table(run);
+    write_actions(run);
     write_ideas(run);
     assert_int_equal(mla_run_stage_mark(run, "collect", 812, &err), 0);
     assert_int_equal(mla_run_stage_mark(run, "sft", 720, &err), 0);
@@ -333,6 +344,8 @@ static void test_whole_run(void **state) {
     assert_int_equal(occurrences(page, "rowspan=\"3\""), 4);
     assert_has(page, "72 iterations in 55\xC2\xA0min");
     assert_has(page, "3 of 104");                  // ideas
+    assert_has(page, "23 of 104");                 // covered by the actions of a model
+    assert_has(page, "0.4321 \xC2\xB1 0.017");
     assert_has(page, "sft 12\xC2\xA0min 00\xC2\xA0s");
     assert_int_equal(occurrences(page, "<figure>"), 10);
     assert_numbers(page);

@@ -195,6 +195,7 @@ static int read_all(mla__folder *out, const char *dir, mla_err *err) {
     if (read_json(&out->stages, dir, "stages.json", err) < 0) return -1;
     if (read_json(&out->ideas, dir, "expert/ideas.json", err) < 0) return -1;
     if (read_json(&out->table, dir, "eval/table.json", err) < 0) return -1;
+    if (read_json(&out->actions, dir, "eval/actions.json", err) < 0) return -1;
     if (read_metrics(&out->sft, dir, "sft/metrics.jsonl", err) < 0) return -1;
     if (read_metrics(&out->rl, dir, "rl/metrics.jsonl", err) < 0) return -1;
     if (read_steps(dir, "expert/steps.jsonl", count_expert_step, out, err) < 0) return -1;
@@ -220,6 +221,7 @@ void mla__folder_clear(mla__folder *folder) {
     json_decref(folder->stages);
     json_decref(folder->ideas);
     json_decref(folder->table);
+    json_decref(folder->actions);
     json_decref(folder->sft);
     json_decref(folder->rl);
     mla_steps_clear(&folder->best);

@@ -21,7 +21,7 @@ typedef struct mla__expert_task {  // what the expert did on one task
 typedef struct mla__folder {
     char *name;                    // the folder's last component
     char *config;                  // config.yaml as text, or NULL
-    json_t *stages, *ideas, *table;    // NULL where the file is absent
+    json_t *stages, *ideas, *table, *actions;    // NULL where the file is absent
     json_t *sft, *rl;              // arrays of the lines of metrics.jsonl; empty when absent
     mla__expert_task *expert;
     size_t n_expert, cap_expert;
@@ -123,6 +123,7 @@ extern const char mla__style[];
 
 void mla__section_summary(mla_buf *out, const mla__folder *folder);      // summary.c
 void mla__section_eval(mla_buf *out, const mla__folder *folder);         // evaluation.c
+void mla__section_actions(mla_buf *out, const mla__folder *folder);      // actions.c
 void mla__section_rl(mla_buf *out, const mla__folder *folder);           // curves.c
 void mla__section_sft(mla_buf *out, const mla__folder *folder);          // curves.c
 void mla__section_expert(mla_buf *out, const mla__folder *folder);       // summary.c

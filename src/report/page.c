@@ -22,6 +22,7 @@ static void write_page(mla_buf *out, const mla__folder *folder) {
     open_page(out, folder);
     mla__section_summary(out, folder);
     mla__section_eval(out, folder);
+    mla__section_actions(out, folder);
     mla__section_rl(out, folder);
     mla__section_edits(out, folder);
     mla__section_sft(out, folder);
