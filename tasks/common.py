@@ -200,11 +200,20 @@ def sample(rows, task, **sizes):
     return train_test_split(rows, stratify=labels, **sizes)
 
 
+def halve(test, task, seed):
+    if "_together" not in test:
+        return sample(test, task, test_size=0.5, random_state=seed)
+    groups = test["_together"].drop_duplicates().sample(frac=1, random_state=seed)
+    sizes = test["_together"].value_counts()[groups].cumsum()
+    public = test["_together"].isin(sizes.index[sizes <= len(test) // 2])
+    return test[public], test[~public]
+
+
 def draw(table, task, train_rows, test_rows, seed):
     """One split of the table: train rows, and test rows with their half.
 
-    A column `part` (train or test), where there is one, says on which side a row may be; it keeps
-    together what belongs together and is dropped.
+    A column `part` (train or test), where there is one, says on which side a row may be, and is
+    dropped. Rows with the same `_together`, where there is that column, are in one half.
     """
     if "part" in table:
         sides = [table[table["part"] == side].drop(columns="part") for side in ("train", "test")]
@@ -214,7 +223,7 @@ def draw(table, task, train_rows, test_rows, seed):
     else:
         train, test = sample(table, task, train_size=train_rows, test_size=test_rows,
                              random_state=seed)
-    public_half, private_half = sample(test, task, test_size=0.5, random_state=seed)
+    public_half, private_half = halve(test, task, seed)
     return train, pd.concat([public_half.assign(half="public"),
                              private_half.assign(half="private")])
 

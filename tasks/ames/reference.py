@@ -30,11 +30,11 @@ both[text] = both[text].apply(lambda column: column.astype("category").cat.codes
 n = len(train)
 ridge = make_pipeline(StandardScaler(), RidgeCV(np.logspace(1, 4, 13)))
 guesses = [ridge.fit(wide[:n], y).predict(wide[n:])]
-for seed in range(3):
-    boost = GradientBoostingRegressor(loss="huber", n_estimators=350, learning_rate=0.05,
+for seed in range(2):
+    boost = GradientBoostingRegressor(loss="huber", n_estimators=300, learning_rate=0.05,
                                       max_depth=4, subsample=0.6, max_features=0.2,
                                       random_state=seed)
-    light = LGBMRegressor(n_estimators=500, learning_rate=0.03, num_leaves=12, colsample_bytree=0.3,
+    light = LGBMRegressor(n_estimators=350, learning_rate=0.04, num_leaves=12, colsample_bytree=0.3,
                           subsample=0.7, subsample_freq=1, reg_lambda=1.0, random_state=seed,
                           n_jobs=1, verbose=-1)
     guesses += [m.fit(both[:n], y).predict(both[n:]) for m in (boost, light)]

@@ -59,7 +59,7 @@ for columns, width in (([0, 2, 3, 4], 0.5), ([0, 2], 1.0)):
     margin = machine.decision_function(b)
     margin = np.exp(margin - margin.max(axis=1, keepdims=True))
     share += margin / margin.sum(axis=1, keepdims=True)
-trees = ExtraTreesClassifier(300, max_features=0.05, random_state=0)
+trees = ExtraTreesClassifier(200, max_features=0.05, random_state=0)
 trees.fit(np.vstack([np.hstack(x), np.hstack(mirrored)]), np.tile(y, 2))
 share += trees.predict_proba(np.hstack(x_new))
 pd.DataFrame({"id": test["id"], "group": trees.classes_[share.argmax(axis=1)]}).to_csv(

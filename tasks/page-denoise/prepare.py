@@ -46,7 +46,7 @@ def build(files):
         tables.append(pd.DataFrame({
             "page": number, "row": y.ravel(), "col": x.ravel(),
             "dirty": soiled(clean, rng).ravel().round(3), "clean": clean.ravel().round(3),
-            "part": "test" if side else "train"}))
+            "_together": number, "part": "test" if side else "train"}))
     return pd.concat(tables)
 
 

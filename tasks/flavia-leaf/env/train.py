@@ -25,7 +25,7 @@ class LeafModel:
         return np.log1p(frame[FEATURES].values)
 
     def fit(self, frame, species):
-        self.clf = LogisticRegression(C=self.C, max_iter=300)
+        self.clf = LogisticRegression(C=self.C, solver="newton-cg")
         self.clf.fit(self.prepare(frame), species)
         return self
 
