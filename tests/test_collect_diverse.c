@@ -52,7 +52,7 @@ static void each_choice_is_the_farthest(void **unused) {
         float *v = random_units(n, dim, 100 + seed);
         size_t chosen[10];
         mla_diversity div;
-        mla_diverse_choose(v, n, dim, k, seed, chosen, &div);
+        mla_diverse_choose(v, n, dim, k, MLA_IDEAS_DIVERSE, seed, chosen, &div);
         for (size_t c = 1; c < k; c++) {
             assert_false(among(chosen[c], chosen, c));
             double its = nearest(v, dim, chosen[c], chosen, c);
@@ -88,7 +88,7 @@ static void is_near_the_best_choice(void **unused) {
         float *v = random_units(n, dim, seed);
         size_t chosen[4];
         mla_diversity div;
-        mla_diverse_choose(v, n, dim, k, seed, chosen, &div);
+        mla_diverse_choose(v, n, dim, k, MLA_IDEAS_DIVERSE, seed, chosen, &div);
         double best = 0;
         for (unsigned set = 0; set < 1u << n; set++) {
             if (__builtin_popcount(set) != (int)k) continue;
@@ -113,11 +113,11 @@ static void is_a_function_of_its_seed(void **unused) {
     mla_diversity x, y;
     size_t different = 0;
     for (uint64_t seed = 0; seed < 20; seed++) {
-        mla_diverse_choose(v, 40, 8, 5, seed, a, &x);
-        mla_diverse_choose(v, 40, 8, 5, seed, b, &y);
+        mla_diverse_choose(v, 40, 8, 5, MLA_IDEAS_DIVERSE, seed, a, &x);
+        mla_diverse_choose(v, 40, 8, 5, MLA_IDEAS_DIVERSE, seed, b, &y);
         assert_memory_equal(a, b, sizeof a);
         assert_memory_equal(&x, &y, sizeof x);
-        mla_diverse_choose(v, 40, 8, 5, seed + 1000, b, &y);
+        mla_diverse_choose(v, 40, 8, 5, MLA_IDEAS_DIVERSE, seed + 1000, b, &y);
         different += a[0] != b[0];
     }
     assert_true(different > 10);
@@ -129,14 +129,14 @@ static void takes_the_edges(void **unused) {
     float *v = random_units(6, 4, 3);
     size_t chosen[6];
     mla_diversity div;
-    mla_diverse_choose(v, 6, 4, 6, 1, chosen, &div);
+    mla_diverse_choose(v, 6, 4, 6, MLA_IDEAS_DIVERSE, 1, chosen, &div);
     for (size_t i = 0; i < 6; i++) assert_true(among(i, chosen, 6));
     assert_true(fabs(div.mean_distance - div.random_mean_distance) < 1e-9);
-    mla_diverse_choose(v, 6, 4, 1, 1, chosen, &div);
+    mla_diverse_choose(v, 6, 4, 1, MLA_IDEAS_DIVERSE, 1, chosen, &div);
     assert_true(div.mean_distance == 0 && div.min_distance == 0);
     // All alike: no distance to choose by, and still every choice is another one.
     for (size_t i = 1; i < 6; i++) memcpy(v + 4 * i, v, 4 * sizeof *v);
-    mla_diverse_choose(v, 6, 4, 4, 1, chosen, &div);
+    mla_diverse_choose(v, 6, 4, 4, MLA_IDEAS_DIVERSE, 1, chosen, &div);
     for (size_t i = 1; i < 4; i++) assert_false(among(chosen[i], chosen, i));
     assert_true(fabs(div.min_distance) < 1e-6);
     free(v);

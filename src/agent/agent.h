@@ -21,8 +21,12 @@ typedef struct mla_view {
     const mla_step *history;       // [n_history], the steps before, oldest first
     size_t n_history;
     int steps_left;                // this one included
+    double seconds_left;           // of generating and running; INFINITY: no limit
     uint64_t seed;                 // of this step
+    uint64_t episode_seed;         // of its trajectory
+    const char *trajectory;        // its name
     size_t episode;                // which episode of the batch (actors with a memory index by it)
+    size_t place;                  // where a reply that comes later belongs (mla_actor.poll)
 } mla_view;
 
 typedef struct mla_reply {
@@ -41,15 +45,18 @@ void mla_reply_clear(mla_reply *reply);
 mla_reply mla_reply_of_sample(const mla_policy *policy, const int32_t *prompt, size_t n_prompt,
                               mla_sample *take, double seconds);
 
-// Takes over the reply for views[at].
+// Takes over the reply for views[at]; from `poll` for the view of that place.
 typedef int (*mla_reply_sink)(void *ctx, size_t at, mla_reply *take, mla_err *err);
 
 // The one function pointer of the program that stands for a choice: who acts. Replies to all views,
-// handing each over as soon as it is there.
+// handing each over as soon as it is there. An actor with `poll` only begins in `act` (the views
+// last no longer than the call) and hands over what has come in `poll`, which waits `seconds` at
+// most for something: how many replies, or -1.
 typedef struct mla_actor {
     const char *name;              // "policy", "expert"
     int (*act)(void *self, const mla_view *views, size_t n, mla_reply_sink sink, void *ctx,
                mla_err *err);
+    int (*poll)(void *self, double seconds, mla_reply_sink sink, void *ctx, mla_err *err);
     void *self;
     bool batched;  // better to wait until all episodes are ready for their next step
 } mla_actor;
@@ -91,6 +98,7 @@ typedef struct mla_episode {
     char *trajectory;              // its name, owned
     uint64_t seed;
     int max_steps;
+    double max_seconds;            // of generating and running scripts; 0: no limit
     const mla_state *from;         // borrowed: where it starts; NULL: at the task's start
     mla_steps steps;               // the result, owned; it goes on from those that are there
     bool done;
@@ -184,22 +192,37 @@ MLA_MUST_USE int mla_agent_branch(mla_agent *agent, mla_policy *policy,
 
 // ---- an OpenAI-compatible endpoint as an actor (agent/actor_endpoint.c) ----------------------
 
+struct mla_ledger;
+
+// More to say to whom acts, behind the prompt: text, caller frees; NULL: nothing. `*idea`: ids of
+// the ideas in it, for the record, caller frees. Called on the thread that acts.
+typedef struct mla_endpoint_hint {
+    char *(*text)(void *self, const mla_view *view, char **idea);
+    void *self;
+} mla_endpoint_hint;
+
 typedef struct mla_endpoint_actor_options {
+    const char *name;              // of the actor, in records: "endpoint"
+    const char *key;               // of the setting with the address, in messages: "--endpoint"
     const char *url, *model;       // the base, such as http://127.0.0.1:8080/v1; its name there
     const char *key_env;           // the environment variable with the bearer key, if there is one
     double seconds;                // of one try; what may pass by itself is tried again
     int attempts;
+    int at_once;                   // requests that are out at a time
     double temperature;
     int max_new;
     mla_prompt_options prompt;
+    mla_endpoint_hint hint;        // .text NULL: none
+    struct mla_ledger *ledger;     // agent/ledger.h; borrowed; NULL: nothing is counted or kept
 } mla_endpoint_actor_options;
 mla_endpoint_actor_options mla_endpoint_actor_options_default(void);
 
 typedef struct mla_endpoint_actor mla_endpoint_actor;
-// NULL: the address is none. The texts of the options must live as long as the call.
+// NULL: the address is none. The options' texts are copied but for the name. One mla_agent_run
+// at a time, and none after one that failed or was stopped.
 mla_endpoint_actor *mla_endpoint_actor_create(const mla_endpoint_actor_options *options,
                                               mla_err *err);
-void mla_endpoint_actor_free(mla_endpoint_actor *actor);
+void mla_endpoint_actor_free(mla_endpoint_actor *actor);    // waits for what is under way
 mla_actor mla_endpoint_actor_make(mla_endpoint_actor *self);     // borrows self
 
 #endif

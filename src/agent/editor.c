@@ -57,17 +57,17 @@ static int of_no_use(mla_err *why, const char *what) {
 // --- an endpoint -------------------------------------------------------------------------------
 
 typedef struct {
-    mla__endpoint *at;
+    mla_endpoint *at;
     int max_tokens;
 } endpoint;
 
 static int ask_endpoint(void *self, const mla_edit_request *request, char **text, mla_err *why) {
     const endpoint *e = self;
     char *user = user_text(request);
-    const mla__question question = {.system = system_text, .user = user,
+    const mla_question question = {.system = system_text, .user = user,
                                     .max_tokens = e->max_tokens};
-    mla__answer answer;
-    int rc = mla__endpoint_ask(e->at, &question, &answer, why);
+    mla_answer answer;
+    int rc = mla_endpoint_ask(e->at, &question, &answer, why);
     if (rc == 0 && answer.cut) rc = of_no_use(why, "its answer was cut at its limit");
     else if (rc == 0) rc = mla_editor_read(request, answer.text, text, why);
     free(answer.text);
@@ -77,13 +77,13 @@ static int ask_endpoint(void *self, const mla_edit_request *request, char **text
 
 int mla_endpoint_editor_make(mla_editor *out, const mla_editor_options *options, mla_err *err) {
     *out = (mla_editor){.edit = NULL};
-    const mla__endpoint_options o = {
+    const mla_endpoint_options o = {
         .who = "the editor", .key = "editor.url", .url = options->url, .model = options->model,
         .key_env = options->key_env, .seconds = options->seconds, .attempts = options->attempts};
-    mla__endpoint *at;
-    if (mla__endpoint_create(&at, &o, err) < 0) return -1;
+    mla_endpoint *at;
+    if (mla_endpoint_create(&at, &o, err) < 0) return -1;
     if (!*options->model) {
-        mla__endpoint_free(at);
+        mla_endpoint_free(at);
         return mla_err_set(err, "editor.model: the endpoint's model has no name");
     }
     endpoint *e = MLA_NEW(endpoint);
@@ -94,7 +94,7 @@ int mla_endpoint_editor_make(mla_editor *out, const mla_editor_options *options,
 
 void mla_endpoint_editor_free(mla_editor *editor) {
     endpoint *e = editor->self;
-    if (e) mla__endpoint_free(e->at);
+    if (e) mla_endpoint_free(e->at);
     free(e);
     *editor = (mla_editor){.edit = NULL};
 }

@@ -159,6 +159,10 @@ static int mend(const mla_trajectories *all, const char *path, mla_err *err) {
     return rc;
 }
 
+static int by_name(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
 // --- filling ------------------------------------------------------------------------------------
 
 typedef struct {
@@ -210,19 +214,61 @@ static mla_episode make_episode(const mla_fill *fill, const mla_task *const *tas
         .trajectory = mla_format("%s%s-%0*zu", fill->prefix, task->name, fill->digits, number),
         .seed = mla_rng_derive(fill->seed, mla_rng_hash(task->name), number, 0),
         .max_steps = fill->max_steps,
+        .max_seconds = fill->max_seconds,
     };
 }
 
-static mla_episode *missing_episodes(const mla_fill *fill, const mla_trajectories *have,
-                                     const mla_task *const *tasks, size_t n_tasks, size_t *n) {
-    size_t all = n_tasks * (size_t)fill->trajectories;
-    mla_episode *episodes = MLA_NEW_ARRAY(mla_episode, all);
+static mla_episode *numbered_episodes(const mla_fill *fill, const mla_task *const *tasks,
+                                      size_t n_tasks, size_t *n) {
+    *n = n_tasks * (size_t)fill->trajectories;
+    mla_episode *episodes = MLA_NEW_ARRAY(mla_episode, *n);
+    for (size_t i = 0; i < *n; i++) episodes[i] = make_episode(fill, tasks, n_tasks, i);
+    return episodes;
+}
+
+// Those of a task lie together.
+static mla_episode *like_episodes(const mla_fill *fill, size_t *n) {
+    const mla_trajectories *like = fill->like;
+    mla_episode *episodes = MLA_NEW_ARRAY(mla_episode, like->len);
+    int of_task = 0;
     *n = 0;
-    for (size_t i = 0; i < all; i++) {
-        mla_episode episode = make_episode(fill, tasks, n_tasks, i);
-        if (mla_trajectories_has(have, episode.trajectory)) mla_episode_clear(&episode);
-        else episodes[(*n)++] = episode;
+    for (size_t i = 0; i < like->len; i++) {
+        const mla_trajectory *t = &like->items[i];
+        of_task = i && like->items[i - 1].task == t->task ? of_task + 1 : 0;
+        if (of_task >= fill->trajectories) continue;
+        int steps = (int)t->n_steps < fill->max_steps ? (int)t->n_steps : fill->max_steps;
+        episodes[(*n)++] = (mla_episode){
+            .task = t->task, .trajectory = mla_strdup(t->steps->trajectory), .max_steps = steps,
+            .seed = mla_rng_derive(fill->seed, mla_rng_hash(t->steps->trajectory), 0, 0),
+            .max_seconds = fill->max_seconds};
     }
+    return episodes;
+}
+
+// The names that are there and whole, sorted, borrowed.
+static const char **whole_names(const mla_trajectories *have) {
+    const char **names = MLA_NEW_ARRAY(const char *, have->len + 1);
+    for (size_t i = 0; i < have->len; i++) names[i] = have->items[i].steps->trajectory;
+    if (have->len) qsort(names, have->len, sizeof *names, by_name);
+    return names;
+}
+
+// Of all episodes those that are not there yet: [*n] of *all.
+static mla_episode *missing_episodes(const mla_fill *fill, const mla_trajectories *have,
+                                     const mla_task *const *tasks, size_t n_tasks, size_t *n,
+                                     size_t *all) {
+    mla_episode *episodes = fill->like ? like_episodes(fill, all)
+                                       : numbered_episodes(fill, tasks, n_tasks, all);
+    const char **names = whole_names(have);
+    *n = 0;
+    for (size_t i = 0; i < *all; i++) {
+        if (bsearch(&episodes[i].trajectory, names, have->len, sizeof *names, by_name)) {
+            mla_episode_clear(&episodes[i]);
+        } else {
+            episodes[(*n)++] = episodes[i];
+        }
+    }
+    free(names);
     return episodes;
 }
 
@@ -243,9 +289,9 @@ int mla_trajectories_fill(const mla_fill *fill, mla_agent *agent, const mla_acto
     mla_trajectories have;
     if (mla_trajectories_read(&have, fill->path, tasks, n_tasks, err) < 0) return -1;
     mla_trajectories_drop_lost(&have, mla_agent_env(agent), tasks, n_tasks);
-    size_t n;
-    mla_episode *episodes = missing_episodes(fill, &have, tasks, n_tasks, &n);
-    size_t kept = n_tasks * (size_t)fill->trajectories - n;
+    size_t n, all;
+    mla_episode *episodes = missing_episodes(fill, &have, tasks, n_tasks, &n, &all);
+    size_t kept = all - n;
     int rc = have.torn ? mend(&have, fill->path, err) : 0;
     mla_trajectories_clear(&have);
     if (rc == 0 && n) rc = run_missing(fill, agent, actor, episodes, n, kept, err);

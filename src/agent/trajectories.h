@@ -36,6 +36,9 @@ typedef struct mla_fill {
     int digits;                // of the number
     int trajectories;          // per task, numbered from 0
     int max_steps;
+    double max_seconds;        // of a trajectory's generating and running; 0: no limit
+    const mla_trajectories *like;   // borrowed; one for each of these, by its name and as long as
+                                    // it is, `trajectories` per task at most; NULL: as numbered
     int at_once;
     bool by_task;              // one task after the other; else all tasks by turns
     bool private_scores;       // a scored step without a private score is an error

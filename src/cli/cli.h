@@ -44,6 +44,8 @@ typedef struct mla_options {               // what any command may be given; NUL
     const char *target, *metric, *id, *name, *script;    // of a new task
     const char *from;                      // the download that a task is prepared from
     const char *model, *endpoint, *output, *actions, *editor, *editor_url, *editor_model;
+    const char *expert, *ideas, *ideas_from, *endpoint_model, *replay;      // of collect
+    double budget_tokens, budget_money;    // below 0: not given
     double best;                           // NaN: not given
     double seconds, hours, minutes;
     int memory_mb, steps, trajectories, at_once;
@@ -69,6 +71,10 @@ char *mla_options_model(const mla_options *options, const char *name);
 
 // Prints "mlagent: <message>" on standard error; returns MLA_EXIT_ERROR.
 int mla_fail(const mla_err *err);
+
+// Puts what the options say of collection into the configuration (cli/overrides.c): 1 when they say
+// anything, 0, -1.
+MLA_MUST_USE int mla_config_override(mla_config *config, const mla_options *options, mla_err *err);
 
 // `mlagent tasks new` (cli/new_task.c).
 MLA_MUST_USE int mla_task_make(const mla_options *options, mla_err *err);

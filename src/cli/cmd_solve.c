@@ -247,11 +247,17 @@ static int act(void *self, const mla_view *views, size_t n, mla_reply_sink sink,
     return t->actor.act(t->actor.self, views, n, sink, ctx, err);
 }
 
+static int poll(void *self, double seconds, mla_reply_sink sink, void *ctx, mla_err *err) {
+    telling *t = self;
+    return t->actor.poll(t->actor.self, seconds, sink, ctx, err);
+}
+
 static int run_rounds(mla_solve *solve, const mla_actor *who, mla_episode *episodes, size_t n,
                       mla_err *err) {
     const mla_options *o = solve->options;
     telling t = {.solve = solve, .actor = *who};
-    mla_actor actor = {.name = who->name, .act = act, .self = &t, .batched = who->batched};
+    mla_actor actor = {.name = who->name, .act = act, .poll = who->poll ? poll : NULL,
+                       .self = &t, .batched = who->batched};
     size_t round = o->from_best ? (size_t)o->at_once : n;
     int rc = 0;
     for (size_t i = 0; i < n && rc == 0 && !mla_stop_wanted(); i += round) {
@@ -273,6 +279,7 @@ static int run_by_endpoint(mla_solve *solve, mla_episode *episodes, size_t n, ml
     options.model = o->model;
     options.temperature = o->temperature;
     options.max_new = o->max_new;
+    options.at_once = o->at_once;
     options.prompt.actions = solve->session.actions;
     mla_endpoint_actor *self = mla_endpoint_actor_create(&options, err);
     if (!self) return -1;

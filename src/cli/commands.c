@@ -12,6 +12,19 @@
     "  --python PATH    interpreter of the task Python\n"                             \
     "  --force          run the stage again: what it made before is removed\n" WEAKER_HELP
 
+#define COLLECT_HELP                                                                  \
+    "these are kept in the run's config.yaml (docs/collect.md):\n"                    \
+    "  --expert KIND    who makes the trajectories: scripted, endpoint or replay\n"   \
+    "  --ideas CHOICE   which of a task's ideas are followed: diverse, random, first or\n" \
+    "                   narrow\n"                                                     \
+    "  --ideas-from URL  ask an OpenAI-compatible endpoint for the ideas\n"           \
+    "  --endpoint URL   the expert's OpenAI-compatible endpoint, such as\n"           \
+    "                   http://127.0.0.1:8080/v1; its key is in $OPENAI_API_KEY\n"    \
+    "  --endpoint-model NAME  the model's name there (default: the only one)\n"       \
+    "  --replay FILE    the steps.jsonl whose trajectories are played again\n"        \
+    "  --trajectories N  per task\n"                                                  \
+    "  --budget-tokens N, --budget-money X  stop before an endpoint has cost more\n"
+
 #define COMPUTE_HELP                                                                  \
     "  --compute TYPE   f32, bf16 or int8: of weights and products (default: bf16 where\n" \
     "                   the processor has AVX-512, else f32; int8 is the fastest)\n"        \
@@ -67,7 +80,8 @@ const mla_command *mla_commands(size_t *n) {
          "  --force          start the run again: what it made before is removed\n"
          "  --json           print the table as JSON\n" WEAKER_HELP, mla_cmd_pipeline},
         {"collect", "collect RUN [--config CONFIG.yaml]",
-         "make expert trajectories and the fine-tuning data set", STAGE_HELP, mla_cmd_stage},
+         "make expert trajectories and the fine-tuning data set", STAGE_HELP COLLECT_HELP,
+         mla_cmd_stage},
         {"sft", "sft RUN [--config CONFIG.yaml]", "fine-tune the model on the expert's actions",
          STAGE_HELP, mla_cmd_stage},
         {"rl", "rl RUN [--config CONFIG.yaml]",
@@ -157,7 +171,8 @@ int mla_cmd_completion(int argc, char **argv) {
            "--compute --adapter --older-than --max-mb --target --metric --id --name "
            "--script --best --seconds --memory-mb --model --steps --trajectories --at-once "
            "--hours --minutes --output --from-best --actions --editor --editor-url "
-           "--editor-model --endpoint --run-all\" -- \"$word\"))\n"
+           "--editor-model --endpoint --expert --ideas --ideas-from --endpoint-model "
+           "--replay --budget-tokens --budget-money --run-all\" -- \"$word\"))\n"
            "  else\n    COMPREPLY=($(compgen -f -- \"$word\"))\n  fi\n}\n"
            "complete -F _mlagent mlagent\n");
     return MLA_EXIT_OK;

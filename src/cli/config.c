@@ -17,9 +17,32 @@
 // X(type, key, member of the options struct, lowest, highest)
 #define COLLECT_FIELDS(X)                                     \
     X(INT, trajectories, trajectories, 1, 100000)             \
+    X(EXPERT, expert, expert, 0, 0)                           \
+    X(IDEAS, ideas, ideas, 0, 0)                              \
     X(INT, ideas_kept, ideas_kept, 1, 1000)                   \
+    X(WORD, ideas_from, ideas_from, 0, 0)                     \
+    X(INT, ideas_asked, ideas_asked, 1, 4000)                 \
+    X(WORD, replay, replay, 0, 0)                             \
     X(INT, max_steps, max_steps, 2, 100)                      \
+    X(REAL, max_minutes, max_minutes, 0, 10000)               \
     X(INT, at_once, at_once, 1, 256)
+#define ENDPOINT_FIELDS(X)                                                      \
+    X(WORD, url, url, 0, 0)                                                     \
+    X(WORD, model, model, 0, 0)                                                 \
+    X(WORD, embedding_model, embedding_model, 0, 0)                             \
+    X(WORD, key_env, key_env, 0, 0)                                             \
+    X(REAL, seconds, seconds, 0.1, 86400)                                       \
+    X(INT, attempts, attempts, 1, 100)                                          \
+    X(INT, at_once, at_once, 1, 256)                                            \
+    X(REAL, temperature, temperature, 0, 10)                                    \
+    X(INT, max_new, max_new, 1, 100000)                                         \
+    X(INT, max_prompt, max_prompt, 128, 1000000)                                \
+    X(REAL, requests_per_minute, limits.requests_per_minute, 0, 1e9)            \
+    X(REAL, tokens_per_minute, limits.tokens_per_minute, 0, 1e15)               \
+    X(REAL, budget_tokens, limits.budget_tokens, 0, 1e15)                       \
+    X(REAL, budget_money, limits.budget_money, 0, 1e15)                         \
+    X(REAL, price_in, limits.price_in, 0, 1e9)                                  \
+    X(REAL, price_out, limits.price_out, 0, 1e9)
 #define DATA_FIELDS(X)                                        \
     X(INT, max_tokens, max_tokens, 0, 2000000000)             \
     X(INT, max_sample_tokens, max_sample_tokens, 64, 1000000) \
@@ -89,6 +112,7 @@
 // X(section, its fields, the type of its options)
 #define SECTIONS(X)                                           \
     X(collect, COLLECT_FIELDS, mla_collect_options)           \
+    X(endpoint, ENDPOINT_FIELDS, mla_collect_endpoint)        \
     X(data, DATA_FIELDS, mla_dataset_options)                 \
     X(sft, SFT_FIELDS, mla_sft_options)                       \
     X(rl, RL_FIELDS, mla_rl_options)                          \
@@ -124,6 +148,9 @@ typedef struct {
 
 #define RAW_HERE raw_collect
 static const cyaml_schema_field_t collect_fields[] = {COLLECT_FIELDS(FIELD) CYAML_FIELD_END};
+#undef RAW_HERE
+#define RAW_HERE raw_endpoint
+static const cyaml_schema_field_t endpoint_fields[] = {ENDPOINT_FIELDS(FIELD) CYAML_FIELD_END};
 #undef RAW_HERE
 #define RAW_HERE raw_data
 static const cyaml_schema_field_t data_fields[] = {DATA_FIELDS(FIELD) CYAML_FIELD_END};
@@ -273,6 +300,26 @@ static int read_EDITOR(const place *at, const char *key, const char *text, doubl
     return 0;
 }
 
+static int read_EXPERT(const place *at, const char *key, const char *text, double lo, double hi,
+                       mla_expert_kind *out) {
+    (void)lo, (void)hi;
+    int found = mla_expert_kind_parse(text);
+    if (found < 0) return bad_name(at, key, text, "\"scripted\", \"endpoint\" or \"replay\"");
+    *out = (mla_expert_kind)found;
+    return 0;
+}
+
+static int read_IDEAS(const place *at, const char *key, const char *text, double lo, double hi,
+                      mla_idea_choice *out) {
+    (void)lo, (void)hi;
+    int found = mla_idea_choice_parse(text);
+    if (found < 0) {
+        return bad_name(at, key, text, "\"diverse\", \"random\", \"first\" or \"narrow\"");
+    }
+    *out = (mla_idea_choice)found;
+    return 0;
+}
+
 static int read_word(const place *at, const char *key, const char *text, char *out, size_t size) {
     if (strlen(text) >= size || strpbrk(text, "\"\\\n")) {
         return bad_name(at, key, text, "a short text without quotes");
@@ -320,7 +367,8 @@ static char **copy_names(char **names, size_t n) {
 static mla_config defaults(void) {
     return (mla_config){
         .seed = 1, .workers = 2, .compute = mla_compute_best(),
-        .collect = mla_collect_options_default(), .data = mla_dataset_options_default(),
+        .collect = mla_collect_options_default(),
+        .endpoint = mla_collect_options_default().endpoint, .data = mla_dataset_options_default(),
         .sft = mla_sft_options_default(), .rl = mla_rl_options_default(),
         .eval = mla_eval_options_default(), .reward = mla_reward_options_default(),
         .prompt = mla_prompt_options_default(), .editor = mla_editor_options_default()};
@@ -330,6 +378,7 @@ static mla_config defaults(void) {
 static void spread(mla_config *c) {
     c->collect.seed = c->data.seed = c->sft.seed = c->rl.seed = c->eval.seed = c->seed;
     c->data.max_steps = c->collect.max_steps;
+    c->collect.prompt = c->prompt;
     c->data.prompt = c->rl.prompt = c->eval.prompt = c->prompt;
     c->sft.compute = c->rl.compute = c->compute;
 }
@@ -399,6 +448,8 @@ static void write_actions(mla_buf *out, const char *key, mla_action_set set) {
 #define WRITE_FLOAT(key, value) mla_buf_printf(out, "  %s: %.9g\n", key, value)
 #define WRITE_ENTRIES(key, value) \
     mla_buf_printf(out, "  %s: %s\n", key, mla_prompt_entries_name(value))
+#define WRITE_EXPERT(key, value) mla_buf_printf(out, "  %s: %s\n", key, mla_expert_kind_name(value))
+#define WRITE_IDEAS(key, value) mla_buf_printf(out, "  %s: %s\n", key, mla_idea_choice_name(value))
 #define WRITE_EDITOR(key, value) mla_buf_printf(out, "  %s: %s\n", key, mla_editor_kind_name(value))
 #define WRITE_KEEP(key, value) mla_buf_printf(out, "  %s: %s\n", key, mla_keep_name(value))
 #define WRITE_FORM(key, value) \

@@ -18,6 +18,7 @@ typedef struct mla_config {
     int workers;                 // scripts at once
     mla_compute compute;
     mla_collect_options collect;
+    mla_collect_endpoint endpoint;   // of collection; collect.endpoint is not used
     mla_dataset_options data;
     mla_sft_options sft;
     mla_rl_options rl;

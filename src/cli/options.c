@@ -15,7 +15,8 @@ enum { HOME = 256, TASKS, CONFIG, RUN, PYTHON, PROMPT, TEMPERATURE, MAX_NEW, SEE
        COMPUTE, ADAPTER, OLDER_THAN, MAX_MB, ALLOW_WEAKER_SANDBOX,
        TARGET, METRIC, ID, NAME, SCRIPT, BEST, SECONDS, MEMORY_MB,
        MODEL, STEPS, TRAJECTORIES, AT_ONCE, HOURS, MINUTES, OUTPUT, FROM_BEST,
-       ACTIONS, EDITOR, EDITOR_URL, EDITOR_MODEL, ENDPOINT, RUN_ALL, FROM };
+       ACTIONS, EDITOR, EDITOR_URL, EDITOR_MODEL, ENDPOINT, RUN_ALL, FROM,
+       EXPERT, IDEAS, IDEAS_FROM, ENDPOINT_MODEL, REPLAY, BUDGET_TOKENS, BUDGET_MONEY };
 
 static const struct option long_options[] = {{"help", no_argument, NULL, 'h'},
                                              {"home", required_argument, NULL, HOME},
@@ -69,6 +70,16 @@ static const struct option long_options[] = {{"help", no_argument, NULL, 'h'},
                                              {"endpoint", required_argument, NULL, ENDPOINT},
                                              {"run-all", no_argument, NULL, RUN_ALL},
                                              {"from", required_argument, NULL, FROM},
+                                             {"expert", required_argument, NULL, EXPERT},
+                                             {"ideas", required_argument, NULL, IDEAS},
+                                             {"ideas-from", required_argument, NULL, IDEAS_FROM},
+                                             {"endpoint-model", required_argument, NULL,
+                                              ENDPOINT_MODEL},
+                                             {"replay", required_argument, NULL, REPLAY},
+                                             {"budget-tokens", required_argument, NULL,
+                                              BUDGET_TOKENS},
+                                             {"budget-money", required_argument, NULL,
+                                              BUDGET_MONEY},
                                              {NULL, 0, NULL, 0}};
 
 static int bad_number(const char *option, const char *text) {
@@ -139,6 +150,21 @@ static int take_task_option(mla_options *out, int option) {
     return 0;
 }
 
+// Those of `collect`. MLA_EXIT_USAGE for what is none of them.
+static int take_collect_option(mla_options *out, int option) {
+    switch (option) {
+    case EXPERT: out->expert = optarg; break;
+    case IDEAS: out->ideas = optarg; break;
+    case IDEAS_FROM: out->ideas_from = optarg; break;
+    case ENDPOINT_MODEL: out->endpoint_model = optarg; break;
+    case REPLAY: out->replay = optarg; break;
+    case BUDGET_TOKENS: return read_number("--budget-tokens", optarg, 0, 1e15, &out->budget_tokens);
+    case BUDGET_MONEY: return read_number("--budget-money", optarg, 0, 1e15, &out->budget_money);
+    default: return take_task_option(out, option);
+    }
+    return 0;
+}
+
 static int take(mla_options *out, int option) {
     double value;
     int rc = 0;
@@ -176,7 +202,7 @@ static int take(mla_options *out, int option) {
         rc = read_number("--seed", optarg, 0, 9e15, &value);
         out->seed = rc ? 0 : (uint64_t)value;
         break;
-    default: rc = take_task_option(out, option);
+    default: rc = take_collect_option(out, option);
     }
     return rc;
 }
@@ -199,8 +225,8 @@ static void print_help(const char *name) {
 int mla_options_parse(mla_options *out, int argc, char **argv) {
     *out = (mla_options){.temperature = 1.0, .seed = 1, .port = -1,
                          .older_than = -1, .max_mb = -1, .id = "id", .script = "train.py",
-                         .best = NAN, .steps = 10, .trajectories = 4, .at_once = 2,
-                         .compute = mla_compute_best()};
+                         .best = NAN, .steps = 10, .at_once = 2, .budget_tokens = -1,
+                         .budget_money = -1, .compute = mla_compute_best()};
     optind = 1;
     for (int option; (option = getopt_long(argc, argv, "h", long_options, NULL)) != -1;) {
         if (option == 'h') {
@@ -214,6 +240,7 @@ int mla_options_parse(mla_options *out, int argc, char **argv) {
         }
     }
     if (!out->max_new) out->max_new = strcmp(argv[0], "solve") == 0 ? 512 : 256;
+    if (!out->trajectories && strcmp(argv[0], "solve") == 0) out->trajectories = 4;
     out->rest = argv + optind;
     out->n_rest = argc - optind;
     if (out->quiet) mla_log_set_level(MLA_LOG_WARN);

@@ -20,23 +20,39 @@ static bool same_bytes(const char *a, const char *b) {
            strcmp(hex_a, hex_b) == 0;
 }
 
+// Whether two configurations are the same but for how an endpoint is asked, what it may cost and
+// where it is: that may change while a run goes on.
+static int same_config(mla_config *given, const char *kept, bool *same, mla_err *err) {
+    mla_config old;
+    char *aside = mla_format("%s.same", kept);
+    mla_collect_endpoint endpoint = given->endpoint;
+    *same = false;
+    if (mla_config_load(&old, kept, err) == 0) {
+        given->endpoint = old.endpoint;
+        if (mla_config_save(given, aside, err) == 0) *same = same_bytes(aside, kept);
+        given->endpoint = endpoint;
+        mla_config_clear(&old);
+    }
+    remove(aside);
+    free(aside);
+    return 0;
+}
+
 // A run is made with one configuration: another one needs --force, or a run folder of its own.
 static int put_config(mla_pipeline *p, const char *given, const char *kept,
                       const mla_options *options, mla_err *err) {
-    char *fresh = mla_format("%s.given", kept);
     mla_config *c = &p->config;
+    bool same = true;
     int rc = mla_config_load(c, given, err);
     if (rc == 0) rc = mla_task_names_expand(&c->train, &c->n_train, options, err);
     if (rc == 0) rc = mla_task_names_expand(&c->evaluate, &c->n_evaluate, options, err);
-    if (rc == 0) rc = mla_config_save(&p->config, fresh, err);
-    if (rc == 0 && !options->force && mla_fs_exists(kept) && !same_bytes(fresh, kept)) {
+    if (rc == 0 && mla_config_override(c, options, err) < 0) rc = -1;
+    if (rc == 0 && !options->force && mla_fs_exists(kept)) rc = same_config(c, kept, &same, err);
+    if (rc == 0 && !same) {
         rc = mla_err_set(err, "%s: differs from this run's %s; start another run with --run, or "
                          "run again what it changes with --force", given, kept);
     }
-    if (rc == 0 && rename(fresh, kept) < 0) rc = mla_err_set(err, "%s: cannot be written", kept);
-    remove(fresh);
-    free(fresh);
-    return rc;
+    return rc == 0 ? mla_config_save(c, kept, err) : rc;
 }
 
 static int take_config(mla_pipeline *p, const char *given, const mla_options *options,
@@ -47,6 +63,8 @@ static int take_config(mla_pipeline *p, const char *given, const mla_options *op
         rc = put_config(p, given, kept, options, err);
     } else if (mla_fs_exists(kept)) {
         rc = mla_config_load(&p->config, kept, err);
+        if (rc == 0) rc = mla_config_override(&p->config, options, err);
+        if (rc == 1) rc = mla_config_save(&p->config, kept, err);
     } else {
         rc = mla_err_set(err, "%s: no config.yaml in this run folder; give one with --config",
                          mla_run_dir(p->run));
@@ -207,9 +225,10 @@ static int run_collect(mla_pipeline *p, mla_err *err) {
     world w;
     mla_policy *policy = open_policy(p, p->model, err);
     int rc = policy ? world_open(&w, p, false, err) : -1;
+    mla_collect_options options = p->config.collect;
+    options.endpoint = p->config.endpoint;
     if (rc == 0) {
-        rc =
-            mla_collect_run(p->run, w.agent, policy, p->train, p->n_train, &p->config.collect, err);
+        rc = mla_collect_run(p->run, w.agent, policy, p->train, p->n_train, &options, err);
         if (rc == 0 && !mla_stop_wanted()) {
             rc = mla_dataset_build(p->run, w.env, policy, p->train, p->n_train, &p->config.data,
                                    err);

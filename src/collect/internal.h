@@ -1,12 +1,75 @@
-// What the files of the collect room share: the expert's words and its mistakes.
+// What the files of the collect room share: the tasks' ideas, the expert's words and its mistakes.
 #ifndef MLA_COLLECT_INTERNAL_H
 #define MLA_COLLECT_INTERNAL_H
 
+#include "agent/endpoint.h"
+#include "agent/trajectories.h"
 #include "base/buf.h"
+#include "base/log.h"
 #include "base/rng.h"
 #include "collect/collect.h"
 
 #define MLA__THOUGHT_WORDS 28     // of a thought: a small model has to learn them
+
+// --- book.c: the ideas of all tasks, and which of them were chosen ------------------------------
+
+typedef struct mla__book {
+    const mla_task *const *tasks;
+    size_t n_tasks;
+    mla_ideas *ideas;              // [n_tasks], owned
+    mla_expert_ideas *chosen;      // [n_tasks]; their arrays are owned
+    mla_diversity *diversity;      // [n_tasks]
+    size_t *pool_of;               // [n_tasks]: tasks whose ideas are the same share a pool
+    size_t n_pools;
+    float **maps;                  // [n_pools], each [ideas, 2]
+    double *mapped;                // [n_pools]: share of the variance that the map shows
+} mla__book;
+
+// Where vectors come from: the endpoint, or the policy where there is none.
+typedef struct mla__embedder {
+    mla_policy *policy;
+    const mla_endpoint *endpoint;
+} mla__embedder;
+
+// Empty, for mla__book_fill of each task.
+void mla__book_init(mla__book *book, const mla_task *const *tasks, size_t n_tasks);
+void mla__book_clear(mla__book *book);
+// The ideas of all tasks from their ideas.yaml.
+MLA_MUST_USE int mla__book_load(mla__book *book, mla_err *err);
+// Chooses of each pool and writes expert/ideas.json; the choice that is there is kept when it is of
+// the same ideas by the same settings. Stops early, and writes nothing, when mla_stop_wanted().
+MLA_MUST_USE int mla__book_choose(mla__book *book, mla_run *run, const mla__embedder *by,
+                                  const mla_collect_options *options, mla_err *err);
+
+// --- embed.c -------------------------------------------------------------------------------------
+
+// Vectors of unit length: *out [n, *dim], caller frees. `bar` may be NULL; it counts texts. -1 also
+// when mla_stop_wanted().
+MLA_MUST_USE int mla__embed(const mla__embedder *by, const char *const *texts, size_t n,
+                            float **out, size_t *dim, mla_progress *bar, mla_err *err);
+// Takes the mean of unit vectors off them and makes them unit vectors again.
+void mla__embed_centre(float *vectors, size_t n, size_t dim);
+
+// --- asked.c, answers.c: ideas of a language model ----------------------------------------------
+
+// Asks for the ideas of all tasks of the book, options->ideas_asked of each at least; `edits`: only
+// such with an edit that fits the starter script count. Writes expert/asked.jsonl. Fewer that are
+// enough to choose from are gone on with, too few are an error. 0 early when mla_stop_wanted().
+MLA_MUST_USE int mla__ideas_ask(mla__book *book, mla_run *run, const mla_endpoint *endpoint,
+                                const mla__embedder *by, mla_agent *agent,
+                                const mla_collect_options *options, bool edits, mla_err *err);
+
+// The ideas in a model's answer, whatever its form: JSON objects or a list. Texts are on one line;
+// `why` and `blocks` may be "". Ids and families are not set. Adds to `out`.
+void mla__answer_read(mla_ideas *out, const char *answer);
+// Letters and digits in small, words with one space between: equal for texts that say the same in
+// the same words. Caller frees.
+char *mla__answer_normalise(const char *text);
+
+// --- hints.c, replay.c: the other two experts --------------------------------------------------
+
+mla_endpoint_hint mla__hints_make(mla__book *book);              // borrows
+mla_actor mla__replay_actor(const mla_trajectories *all);        // borrows
 
 // --- words.c: what the expert thinks, in varied wording -----------------------------------------
 

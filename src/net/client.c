@@ -151,6 +151,9 @@ static CURLcode perform(const mla_http_client *client, attempt *a) {
     curl_easy_getinfo(client->curl, CURLINFO_RETRY_AFTER, &wait);
     a->reply->status = (int)status;
     a->reply->retry_after = (double)wait;
+    curl_off_t sent = 0;
+    curl_easy_getinfo(client->curl, CURLINFO_SIZE_UPLOAD_T, &sent);
+    a->reply->unanswered += code != CURLE_OK && sent >= (curl_off_t)a->request->len;
     mla_events_clear(&a->events);
     return a->reply->hung_up ? CURLE_OK : code;
 }

@@ -39,6 +39,7 @@ typedef struct mla_http_reply {
     int status;
     mla_buf body;              // of a reply that is not taken as events
     int attempts;              // made
+    int unanswered;            // of them: the request went out and no whole reply came
     double retry_after;        // seconds that the last reply asks to wait; 0: it does not
     bool hung_up;              // the event sink had enough
 } mla_http_reply;
