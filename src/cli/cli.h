@@ -41,6 +41,8 @@ typedef struct mla_options {               // what any command may be given; NUL
     mla_compute compute;                   // by default the best for training
     uint64_t seed;
     bool json, quiet, check, force, jsonl, allow_weaker_sandbox, run_all;
+    bool fast, clear, dry_run;             // of tasks vary
+    int count;
     const char *target, *metric, *id, *name, *script;    // of a new task
     const char *from;                      // the download that a task is prepared from
     const char *model, *endpoint, *output, *actions, *editor, *editor_url, *editor_model;

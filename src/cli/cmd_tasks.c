@@ -1,4 +1,4 @@
-// `mlagent tasks list|show|prepare|new|check|noise|ideas`.
+// `mlagent tasks list|show|prepare|new|check|noise|ideas|vary`.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -138,7 +138,9 @@ static int usage(void) {
           "                            prepare NAME --from DIR|FILE.zip |\n"
           "                            new DIR|FILE.csv --target COLUMN --metric NAME |\n"
           "                            check [NAME...] | noise [NAME...] |\n"
-          "                            ideas NAME [--run-all]\n",
+          "                            ideas NAME [--run-all] |\n"
+          "                            vary NAME... [--count N] [--fast] |\n"
+          "                            vary --clear [NAME...]\n",
           stderr);
     return MLA_EXIT_USAGE;
 }
@@ -159,6 +161,7 @@ static int carry_out(const mla_options *o, const char *verb, const char *root, c
     }
     if (strcmp(verb, "check") == 0) return mla_tasks_check(o, err);
     if (strcmp(verb, "noise") == 0) return mla_tasks_noise(o, err);
+    if (strcmp(verb, "vary") == 0 && (o->n_rest >= 2 || o->clear)) return mla_tasks_vary(o, err);
     if (strcmp(verb, "ideas") == 0 && o->n_rest == 2) return mla_tasks_ideas(o, err);
     return -2;
 }

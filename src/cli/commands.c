@@ -52,6 +52,14 @@
     "seeds and the choice of rows do to a score:\n" \
     "  --run-all        try each idea on the starter and show the change of its score\n" \
     "  --run DIR        where check and ideas keep states and run cache (default: in the home)\n" \
+    "vary makes variants of training tasks, tasks of their own called NAME-v0000 and so on,\n" \
+    "that are named like any task, or by a pattern such as 'NAME-v*' (docs/tasks.md):\n" \
+    "  --count N        variants of each task (default 100); those that are there are kept\n" \
+    "  --fast           of few rows, quickly run; called NAME-f0000\n" \
+    "  --seed N         the same seed makes the same variants (default 1)\n" \
+    "  --output DIR     where their folders go (default: variants/ in the home)\n" \
+    "  --dry-run        only say how many different scripts so many seeds give\n" \
+    "  --clear          remove the variants, and their data, of the tasks named or of all\n" \
     "all:\n" \
     "  --python PATH    interpreter of the task Python\n" \
     "  --json           print as JSON: check, noise and ideas an object a line\n"
@@ -125,7 +133,8 @@ const mla_command *mla_commands(size_t *n) {
          "tasks list | show NAME | prepare [NAME...] |\n"
          "               prepare NAME --from DIR|FILE.zip |\n"
          "               new DIR|FILE.csv --target COLUMN --metric NAME |\n"
-         "               check [NAME...] | noise [NAME...] | ideas NAME [--run-all]",
+         "               check [NAME...] | noise [NAME...] | ideas NAME [--run-all] |\n"
+         "               vary NAME... [--count N] [--fast] | vary --clear [NAME...]",
          "list, show, prepare, make and measure tasks",
          TASKS_HELP WEAKER_HELP, mla_cmd_tasks},
         {"solve", "solve TASK|DIR --model MODEL",
@@ -172,7 +181,8 @@ int mla_cmd_completion(int argc, char **argv) {
            "--script --best --seconds --memory-mb --model --steps --trajectories --at-once "
            "--hours --minutes --output --from-best --actions --editor --editor-url "
            "--editor-model --endpoint --expert --ideas --ideas-from --endpoint-model "
-           "--replay --budget-tokens --budget-money --run-all\" -- \"$word\"))\n"
+           "--replay --budget-tokens --budget-money --run-all --from --count --fast --clear "
+           "--dry-run\" -- \"$word\"))\n"
            "  else\n    COMPREPLY=($(compgen -f -- \"$word\"))\n  fi\n}\n"
            "complete -F _mlagent mlagent\n");
     return MLA_EXIT_OK;

@@ -16,7 +16,8 @@ enum { HOME = 256, TASKS, CONFIG, RUN, PYTHON, PROMPT, TEMPERATURE, MAX_NEW, SEE
        TARGET, METRIC, ID, NAME, SCRIPT, BEST, SECONDS, MEMORY_MB,
        MODEL, STEPS, TRAJECTORIES, AT_ONCE, HOURS, MINUTES, OUTPUT, FROM_BEST,
        ACTIONS, EDITOR, EDITOR_URL, EDITOR_MODEL, ENDPOINT, RUN_ALL, FROM,
-       EXPERT, IDEAS, IDEAS_FROM, ENDPOINT_MODEL, REPLAY, BUDGET_TOKENS, BUDGET_MONEY };
+       EXPERT, IDEAS, IDEAS_FROM, ENDPOINT_MODEL, REPLAY, BUDGET_TOKENS, BUDGET_MONEY,
+       COUNT, FAST, CLEAR, DRY_RUN };
 
 static const struct option long_options[] = {{"help", no_argument, NULL, 'h'},
                                              {"home", required_argument, NULL, HOME},
@@ -80,6 +81,10 @@ static const struct option long_options[] = {{"help", no_argument, NULL, 'h'},
                                               BUDGET_TOKENS},
                                              {"budget-money", required_argument, NULL,
                                               BUDGET_MONEY},
+                                             {"count", required_argument, NULL, COUNT},
+                                             {"fast", no_argument, NULL, FAST},
+                                             {"clear", no_argument, NULL, CLEAR},
+                                             {"dry-run", no_argument, NULL, DRY_RUN},
                                              {NULL, 0, NULL, 0}};
 
 static int bad_number(const char *option, const char *text) {
@@ -126,6 +131,10 @@ static int take_task_option(mla_options *out, int option) {
     case ID: out->id = optarg; break;
     case NAME: out->name = optarg; break;
     case FROM: out->from = optarg; break;
+    case COUNT: return read_int("--count", optarg, 1, 1000000, &out->count);
+    case FAST: out->fast = true; break;
+    case CLEAR: out->clear = true; break;
+    case DRY_RUN: out->dry_run = true; break;
     case SCRIPT: out->script = optarg; break;
     case BEST: return read_number("--best", optarg, -1e300, 1e300, &out->best);
     case SECONDS: return read_number("--seconds", optarg, 1, 86400, &out->seconds);

@@ -24,6 +24,8 @@ void mla_trial_close(mla_trial *trial);
 // The task of that name, with its data; it lives as long as the trial.
 mla_task *mla_trial_task(mla_trial *trial, const mla_options *options, const char *name,
                          mla_err *err);
+// Takes over a task that was loaded elsewhere, NULL too; returns it.
+mla_task *mla_trial_adopt(mla_trial *trial, mla_task *task);
 // Runs a text in the place of the task's script, its other files as they are. The caller clears
 // `out`, which is set in any case.
 MLA_MUST_USE int mla_trial_run(mla_trial *trial, mla_task *task, const char *script, mla_facts *out,
@@ -64,5 +66,6 @@ MLA_MUST_USE int mla_measured_write(const mla_task *task, const char *home,
 MLA_MUST_USE int mla_tasks_check(const mla_options *options, mla_err *err);
 MLA_MUST_USE int mla_tasks_noise(const mla_options *options, mla_err *err);
 MLA_MUST_USE int mla_tasks_ideas(const mla_options *options, mla_err *err);
+MLA_MUST_USE int mla_tasks_vary(const mla_options *options, mla_err *err);
 
 #endif

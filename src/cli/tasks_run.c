@@ -81,6 +81,10 @@ mla_task *mla_trial_task(mla_trial *t, const mla_options *o, const char *name, m
     char *dir = mla_options_task(o, name, err);
     mla_task *task = dir ? mla_task_load(dir, t->home, true, err) : NULL;
     free(dir);
+    return mla_trial_adopt(t, task);
+}
+
+mla_task *mla_trial_adopt(mla_trial *t, mla_task *task) {
     if (!task) return NULL;
     MLA_GROW(t->tasks, t->cap, t->n_tasks + 1);
     t->tasks[t->n_tasks++] = task;

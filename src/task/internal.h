@@ -48,6 +48,12 @@ char *mla__absolute(const char *path);
 // Where the version of the task's data is written under `home`. Caller frees.
 char *mla__version_path(const mla_task *task, const char *home);
 
+// prepare.c: the version of a task's data, SHA-256 over a line for each file with its own SHA-256;
+// and its files put to rest, readable only and on the disk.
+MLA_MUST_USE int mla__data_hash(const char *public_dir, const char *answers, char hex[65],
+                                mla_err *err);
+MLA_MUST_USE int mla__data_settle(const char *public_dir, const char *answers, mla_err *err);
+
 #define MLA__KEY_NONE SIZE_MAX
 
 void mla__keys_clear(mla__keys *keys);

@@ -96,8 +96,7 @@ static int add_hash(mla_buf *sums, const char *path, const char *name, mla_err *
     return 0;
 }
 
-// The data's version: SHA-256 over a line for each file with its own SHA-256.
-static int hash_data(const char *public_dir, const char *answers, char hex[65], mla_err *err) {
+int mla__data_hash(const char *public_dir, const char *answers, char hex[65], mla_err *err) {
     names files;
     if (list_files(&files, public_dir, err) < 0) return -1;
     mla_buf sums;
@@ -265,7 +264,7 @@ static int settle(const char *path, mode_t mode, mla_err *err) {
     return rc;
 }
 
-static int settle_all(const char *public_dir, const char *answers, mla_err *err) {
+int mla__data_settle(const char *public_dir, const char *answers, mla_err *err) {
     names files;
     if (list_files(&files, public_dir, err) < 0) return -1;
     int rc = settle(answers, 0600, err);
@@ -332,8 +331,8 @@ static int write_version(const mla_task *task, const char *path, const char *sou
 
 static int install(const mla_task *task, const places *p, const char *source, mla_err *err) {
     char data[65];
-    if (settle_all(p->public_dir, p->answers, err) < 0) return -1;
-    if (hash_data(p->public_dir, p->answers, data, err) < 0) return -1;
+    if (mla__data_settle(p->public_dir, p->answers, err) < 0) return -1;
+    if (mla__data_hash(p->public_dir, p->answers, data, err) < 0) return -1;
     if (remove_file(p->version, err) < 0) return -1;
     if (mla_fs_replace_dir(p->public_dir, task->prepared_dir, err) < 0) return -1;
     if (rename(p->answers, task->answers_path) < 0) {
@@ -348,7 +347,7 @@ static bool up_to_date(const mla_task *task, const places *p, const char *source
     if (!version) return false;
     char data[65];
     bool same = strcmp(mla_json_get_text(version, "source", ""), source) == 0 &&
-                hash_data(task->prepared_dir, task->answers_path, data, NULL) == 0 &&
+                mla__data_hash(task->prepared_dir, task->answers_path, data, NULL) == 0 &&
                 strcmp(mla_json_get_text(version, "data", ""), data) == 0;
     json_decref(version);
     return same;
@@ -372,7 +371,8 @@ static int make(const mla_task *task, const places *p, const prepare_means *mean
 static int check_variant(const mla_task *task, const places *p, mla_err *err) {
     json_t *version = mla_json_read_file(p->version, 1 << 16, NULL);
     char data[65];
-    bool whole = version && hash_data(task->prepared_dir, task->answers_path, data, NULL) == 0 &&
+    bool whole = version &&
+                 mla__data_hash(task->prepared_dir, task->answers_path, data, NULL) == 0 &&
                  strcmp(mla_json_get_text(version, "data", ""), data) == 0;
     json_decref(version);
     if (whole) return 0;

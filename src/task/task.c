@@ -423,9 +423,10 @@ static void copy_texts(mla_task *task, yaml_task *raw, const char *home) {
     copy_source(&task->source, &raw->source);
     copy_variant(task, raw->variant);
     task->env_dir = mla_fs_join(task->dir, "env");
-    task->prepared_dir = mla_format("%s/data/%s", home, raw->name);
+    if (!task->data_name) task->data_name = mla_strdup(raw->name);
+    task->prepared_dir = mla_format("%s/data/%s", home, task->data_name);
     task->data_dir = mla_task_split_dir(task, 0);
-    task->answers_path = mla_format("%s/answers/%s.csv", home, raw->name);
+    task->answers_path = mla_format("%s/answers/%s.csv", home, task->data_name);
 }
 
 static int check_script(const char *path, const mla_task *task, mla_err *err) {
@@ -450,7 +451,7 @@ static int read_yaml(mla_task *task, const char *home, mla_err *err) {
 }
 
 char *mla__version_path(const mla_task *task, const char *home) {
-    return mla_format("%s/versions/%s.json", home, task->name);
+    return mla_format("%s/versions/%s.json", home, task->data_name);
 }
 
 // The version file is written last and removed first: where it is, the data is whole.
@@ -484,8 +485,11 @@ char *mla__absolute(const char *path) {
     return full;
 }
 
-mla_task *mla_task_load(const char *dir, const char *home, bool need_data, mla_err *err) {
+// data_name NULL: the task's own.
+static mla_task *load(const char *dir, const char *home, const char *data_name, bool need_data,
+                      mla_err *err) {
     mla_task *task = MLA_NEW(mla_task);
+    task->data_name = mla_strdup(data_name);
     char *root = mla__absolute(home);
     task->dir = mla__absolute(dir);
     if (read_yaml(task, root, err) < 0 || read_version(task, root, need_data, err) < 0) {
@@ -494,6 +498,14 @@ mla_task *mla_task_load(const char *dir, const char *home, bool need_data, mla_e
     }
     free(root);
     return task;
+}
+
+mla_task *mla_task_load(const char *dir, const char *home, bool need_data, mla_err *err) {
+    return load(dir, home, NULL, need_data, err);
+}
+
+mla_task *mla_task_load_on(const char *dir, const char *home, const char *data_name, mla_err *err) {
+    return load(dir, home, data_name, true, err);
 }
 
 static void clear_source(mla_source *source) {
@@ -531,7 +543,7 @@ void mla_task_free(mla_task *task) {
     free_list(task->target_columns, task->target_count);
     free_list(task->classes, task->class_count);
     char *texts[] = {task->name, task->family, task->description, task->id_column, task->script,
-                     task->dir, task->env_dir, task->prepared_dir, task->data_dir,
+                     task->dir, task->env_dir, task->data_name, task->prepared_dir, task->data_dir,
                      task->answers_path, task->data_version};
     for (size_t i = 0; i < MLA_COUNT(texts); i++) free(texts[i]);
     free(task);

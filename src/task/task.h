@@ -65,6 +65,7 @@ typedef struct mla_task {
     mla_source source;
     char *dir;                    // tasks/<name>, absolute, as are the paths below
     char *env_dir;                // tasks/<name>/env: what a workspace starts from
+    char *data_name;              // under which its data is kept: its own name, but for a subset
     char *prepared_dir;           // the prepared public data of all splits
     char *data_dir;               // mounted read-only as ./data and shown: the only split's, or the
                                   // first one's
@@ -76,6 +77,8 @@ typedef struct mla_task {
 // Reads and checks tasks/<name>/task.yaml (unknown and missing keys are errors). When
 // `need_data`, the prepared data must be there too. NULL on error. The caller frees.
 mla_task *mla_task_load(const char *dir, const char *home, bool need_data, mla_err *err);
+// The same, with the data kept under another name (task/variant_data.h), which must be there.
+mla_task *mla_task_load_on(const char *dir, const char *home, const char *data_name, mla_err *err);
 void mla_task_free(mla_task *task);
 
 // The prepared public data of one split. Caller frees.
