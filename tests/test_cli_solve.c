@@ -174,7 +174,7 @@ static void scripts_that_will_not_do_make_no_task(void **state) {
         free(made);
         free(data);
     }
-    expect("tasks new bad --target z --metric accuracy", 1, "has no column 'z'; it has: x, y");
+    expect("tasks new bad --target z --metric accuracy", 1, "has no column 'z'; it has: 'x', 'y'");
     expect("tasks new bad --target y --metric speed", 1, "'speed' is not one of accuracy, auc");
     expect("tasks new bad --target y", 2, "usage");
     expect("tasks new nowhere --target y --metric auc", 1, "nowhere: is not there");

@@ -75,10 +75,10 @@ static void refuses(void **state) {
         {"\"", 1, "line 1: a quoted cell is not closed"},
         {"a,b\n1,2\"\n", 9, "line 2: a quote inside a cell that does not begin with one"},
         {"\"a\"b\n", 5, "line 1: text after a closing quote"},
-        {"a,b\r1,2\n", 8, "line 1: a carriage return without a line feed"},
-        {"a,b\n1,\r", 7, "line 2: a carriage return without a line feed"},
-        {"a\0b\n", 4, "line 1: a NUL byte"},
-        {"\"a\0b\"\n", 6, "line 1: a NUL byte"},
+        {"a,b\r1,2\n", 8, "line 1: a carriage return without a line feed: save it with LF or CRLF"},
+        {"a,b\n1,\r", 7, "line 2: a carriage return without a line feed: save it with LF or CRLF"},
+        {"a\0b\n", 4, "line 1: a NUL byte: if the file is UTF-16, save it as UTF-8"},
+        {"\"a\0b\"\n", 6, "line 1: a NUL byte: if the file is UTF-16, save it as UTF-8"},
         {"\xFF\xFEi\0d\0\n\0", 8, "line 1: the file is UTF-16: save it as UTF-8"},
         {"\xFE\xFF\0i\0d\0\n", 8, "line 1: the file is UTF-16: save it as UTF-8"},
     };
@@ -103,11 +103,11 @@ static void bounds_cells_and_columns(void **state) {
     memset(text, 'x', len);
     assert_int_equal(read_all(text, len - 1, &rows, &err), 0);
     assert_int_equal(read_all(text, len, &rows, &err), -1);
-    assert_string_equal(err.text, "line 1: a cell is too long");
+    assert_string_equal(err.text, "line 1: a cell has more than 1 MB");
     memset(text, ',', len);
     assert_int_equal(read_all(text, MLA__CSV_MAX_COLUMNS - 1, &rows, &err), 0);
     assert_int_equal(read_all(text, MLA__CSV_MAX_COLUMNS, &rows, &err), -1);
-    assert_string_equal(err.text, "line 1: too many columns");
+    assert_string_equal(err.text, "line 1: more than 4096 columns");
     mla_buf_clear(&rows);
     free(text);
 }

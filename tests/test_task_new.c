@@ -194,11 +194,14 @@ static void data_that_will_not_do_is_refused_in_words(void **state) {
     char *twice = rows("id,y", 0, 70, "\n"), *again = mla_format("%s7,1\n", twice);
     char *empty = mla_format("%s99,\n", good), *text = mla_format("%s99,many\n", good);
     char *long_row = mla_format("%s99,1,1\n", good), *latin = mla_format("%s99,1 \xE9\n", good);
+    char *missing = mla_format("%s99,NA\n", good), *cell = MLA_NEW_ARRAY(char, (10 << 20) + 1);
+    memset(cell, 'x', 10 << 20);
+    char *huge = mla_format("%s%s,1\n", good, cell);
     mla_buf same;
     mla_buf_init(&same, 1 << 16);
     mla_buf_puts(&same, "x,y\n");
     for (int i = 0; i < 70; i++) mla_buf_printf(&same, "%d,1\n", i);
-    refuses(other, MLA_METRIC_MAE, "has no column 'y'; it has: x, z");
+    refuses(other, MLA_METRIC_MAE, "has no column 'y'; it has: 'x', 'z'");
     refuses(wide, MLA_METRIC_MAE, "has no column 'y'");
     refuses("x;y\n1;2\n", MLA_METRIC_MAE, "separated by commas");
     refuses(few, MLA_METRIC_MAE, "30 rows");
@@ -208,13 +211,24 @@ static void data_that_will_not_do_is_refused_in_words(void **state) {
     refuses(empty, MLA_METRIC_MAE, "line 72: y is empty");
     refuses(text, MLA_METRIC_MAE, "line 72: y is 'many'");
     refuses(long_row, MLA_METRIC_MAE, "line 72");
-    refuses(latin, MLA_METRIC_ACCURACY, "not UTF-8");
+    refuses(latin, MLA_METRIC_ACCURACY, "line 72 is not UTF-8; convert the file, for example "
+                                        "with: iconv -f latin1 -t utf8 ");
+    refuses(missing, MLA_METRIC_ACCURACY, "line 72: y is NA, which counts as missing");
+    refuses(text, MLA_METRIC_AUC, "metric auc wants 0 or 1 in every row; write the target so or");
+    refuses(huge, MLA_METRIC_MAE, "line 72: a cell has more than 1 MB");
     refuses(again, MLA_METRIC_MAE, "id '7' is there twice");
     refuses(twice, MLA_METRIC_MAE, "no column besides y");
     refuses("x,x,y\n1,2,3\n", MLA_METRIC_MAE, "two columns named 'x'");
     refuses("\xFF\xFEx\0,\0", MLA_METRIC_MAE, "UTF-16");
+    refuses("x, y\n1,2\n", MLA_METRIC_MAE, "has no column 'y'; it has: 'x', ' y'");
+    refuses("x,,y\n1,2,3\n", MLA_METRIC_MAE, "column 2 has no name; the first line must name");
+    refuses("x,y\r1,2\r", MLA_METRIC_MAE, "save it with LF or CRLF");
+    refuses("x,y\n", MLA_METRIC_MAE, "has 0 rows; a task needs at least 60");
+    refuses("\n\n", MLA_METRIC_MAE, "is empty");
+    refuses("y,x\n1,\"2\n", MLA_METRIC_MAE, "line 2: a quoted cell is not closed");
     refuses("", MLA_METRIC_MAE, "is empty");
-    char *all[] = {good, few, other, wide, twice, again, empty, text, long_row, latin};
+    char *all[] = {good, few, other, wide, twice, again,
+                   empty, text, long_row, latin, missing, cell, huge};
     for (size_t i = 0; i < MLA_COUNT(all); i++) free(all[i]);
     mla_buf_clear(&same);
 }

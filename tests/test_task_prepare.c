@@ -216,7 +216,7 @@ static void other_columns_are_other_data(void **state) {
 static const struct {
     const char *extra, *says;
 } failures[] = {
-    {"raise SystemExit('no such package: toys')", "(exit status 1): no such package: toys"},
+    {"raise SystemExit('no such package: toys')", "task toy: prepare.py: no such package: toys"},
     {"raise ValueError('checksum of data.csv')", "ValueError: checksum of data.csv"},
     {"sys.exit(3)", "(exit status 3): it said nothing"},
     {"import signal; os.kill(os.getpid(), signal.SIGKILL)", "(signal 9)"},

@@ -328,7 +328,8 @@ static int finish(mla_solve *solve, mla_err *err) {
 static int work(mla_solve *solve, mla_err *err) {
     mla_trajectories have = {.len = 0};
     size_t n = 0;
-    int rc = take_stock(solve, &have, err);
+    int rc = mla_env_check_starter(mla_agent_env(solve->session.agent), solve->session.task, err);
+    if (rc == 0) rc = take_stock(solve, &have, err);
     mla_episode *episodes = rc == 0 ? open_attempts(solve, &have, &n, err) : NULL;
     if (!episodes) rc = -1;
     mla_trajectories_clear(&have);

@@ -10,7 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cli/cli.h"
-#include "env/action.h"
+#include "env/env.h"
 #include "task/new.h"
 #include "task/prepare.h"
 
@@ -72,17 +72,12 @@ static int explain(const making *m, const mla_facts *facts, mla_err *err) {
 }
 
 static int run_script(making *m, mla_env *env, const mla_task *task, mla_err *err) {
-    mla_action run = {.kind = MLA_ACTION_EXECUTE_SCRIPT, .inputs = {(char *)m->task.script}};
-    char *reply = mla_action_format(&run);
-    mla_state start;
-    mla_facts facts = {.outcome = MLA_OUTCOME_OK};
-    int rc = mla_env_begin(env, task, &start, err);
-    if (rc == 0) rc = mla_env_step(env, task, &start, reply, &facts, err);
+    mla_facts facts;
+    int rc = mla_env_try(env, task, &facts, err);
     if (rc == 0 && facts.outcome != MLA_OUTCOME_OK) rc = explain(m, &facts, err);
     m->init = (mla_halves){facts.score_after, facts.score_private};
     m->seconds = facts.cost.run_seconds;
     mla_facts_clear(&facts);
-    free(reply);
     return rc;
 }
 

@@ -30,8 +30,6 @@ mla_task *mla_trial_adopt(mla_trial *trial, mla_task *task);
 // `out`, which is set in any case.
 MLA_MUST_USE int mla_trial_run(mla_trial *trial, mla_task *task, const char *script, mla_facts *out,
                                mla_err *err);
-// One line of why it did not end well, NULL when it did. Caller frees.
-char *mla_trial_fault(const mla_facts *facts);
 // The starter's text, or the reference's (NULL and an error when there is none). Caller frees.
 char *mla_trial_starter(const mla_task *task, mla_err *err);
 char *mla_trial_reference(const mla_task *task, mla_err *err);

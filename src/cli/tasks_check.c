@@ -61,7 +61,7 @@ static int run_script(checking *c, const char *file, const char *key, char *text
                       mla_measured *m, mla_err *err) {
     mla_facts facts;
     int rc = mla_trial_run(&c->trial, c->task, text, &facts, err);
-    char *fault = rc == 0 ? mla_trial_fault(&facts) : NULL;
+    char *fault = rc == 0 ? mla_facts_fault(&facts) : NULL;
     if (fault) {
         mla_findings_add(&c->findings, "run", "%s: %.300s; it must run in the sandbox and write a "
                          "submission.csv that scores", file, fault);

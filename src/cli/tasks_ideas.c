@@ -96,7 +96,7 @@ static void take(trying *t, size_t tag, const mla_facts *facts) {
     size_t at = tag / 2;
     struct tried *r = &t->tried[at];
     mla_halves score = {facts->score_after, facts->score_private};
-    char *fault = mla_trial_fault(facts);
+    char *fault = mla_facts_fault(facts);
     if (tag % 2) r->before = score;
     else r->score = score;
     if (tag % 2 == 0) r->seconds = facts->cost.run_seconds;
@@ -189,7 +189,7 @@ static int run_starter(trying *t, mla_err *err) {
     int rc = text ? mla_trial_run(&t->trial, t->task, text, &facts, err) : -1;
     free(text);
     if (rc < 0) return -1;
-    char *fault = mla_trial_fault(&facts);
+    char *fault = mla_facts_fault(&facts);
     if (fault) rc = mla_err_set(err, "%s: the starter: %s", t->task->name, fault);
     t->base = (mla_halves){facts.score_after, facts.score_private};
     free(fault);

@@ -96,7 +96,7 @@ static int run_once(measuring *m, const char *script, uint64_t seed, mla_halves 
     mla_env_seed(m->trial.env, seed);
     int rc = mla_trial_run(&m->trial, m->task, script, &facts, err);
     if (rc < 0) return -1;
-    char *fault = mla_trial_fault(&facts);
+    char *fault = mla_facts_fault(&facts);
     if (fault) mla_err_set(err, "%s", fault);
     rc = fault ? 1 : 0;
     *out = (mla_halves){facts.score_after, facts.score_private};

@@ -115,34 +115,11 @@ static int fill_scratch(const mla_trial *t, const mla_task *task, const char *sc
 int mla_trial_run(mla_trial *t, mla_task *task, const char *script, mla_facts *out, mla_err *err) {
     *out = (mla_facts){.score_after = NAN, .score_private = NAN};
     if (fill_scratch(t, task, script, err) < 0) return -1;
-    mla_action run = {.kind = MLA_ACTION_EXECUTE_SCRIPT, .inputs = {task->script}};
-    char *reply = mla_action_format(&run), *kept = task->env_dir;
-    mla_state start;
+    char *kept = task->env_dir;
     task->env_dir = t->scratch;
-    int rc = mla_env_begin(t->env, task, &start, err);
+    int rc = mla_env_try(t->env, task, out, err);
     task->env_dir = kept;
-    if (rc == 0) rc = mla_env_step(t->env, task, &start, reply, out, err);
-    free(reply);
     return rc;
-}
-
-char *mla_trial_fault(const mla_facts *facts) {
-    if (facts->outcome == MLA_OUTCOME_OK) return NULL;
-    const char *text = facts->err && *facts->err ? facts->err : "";
-    size_t end = strlen(text);
-    while (end && strchr(" \r\n\t", text[end - 1])) end--;
-    size_t from = end;
-    while (from && text[from - 1] != '\n') from--;
-    const char *type = facts->error_type ? facts->error_type : "";
-    bool script = facts->outcome == MLA_OUTCOME_SCRIPT_ERROR && end > from;
-    char *line = mla_format("%s%s%.*s", mla_outcome_name(facts->outcome),
-                            script || *type ? ": " : "",
-                            script ? (int)(end - from > 200 ? 200 : end - from) : (int)strlen(type),
-                            script ? text + from : type);
-    for (char *p = line; *p; p++) {
-        if ((unsigned char)*p < ' ' || *p == 127) *p = ' ';
-    }
-    return line;
 }
 
 static char *read_script(const char *dir, const char *name, mla_err *err) {

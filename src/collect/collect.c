@@ -238,13 +238,22 @@ static int collect(stage *s, mla_err *err) {
     return rc;
 }
 
+// A variant's script was run when the variant was made.
+static int check_starters(mla_env *env, const mla_task *const *tasks, size_t n, mla_err *err) {
+    for (size_t i = 0; i < n && !mla_stop_wanted(); i++) {
+        if (!tasks[i]->variant && mla_env_check_starter(env, tasks[i], err) < 0) return -1;
+    }
+    return 0;
+}
+
 int mla_collect_run(mla_run *run, mla_agent *agent, mla_policy *embedder,
                     const mla_task *const *tasks, size_t n_tasks,
                     const mla_collect_options *options, mla_err *err) {
     if (check_options(options, n_tasks, err) < 0) return -1;
     stage s = {.run = run, .agent = agent, .options = *options, .policy = embedder};
     mla__book_init(&s.book, tasks, n_tasks);
-    int rc = collect(&s, err);
+    int rc = check_starters(mla_agent_env(agent), tasks, n_tasks, err);
+    if (rc == 0) rc = collect(&s, err);
     tell_cost(&s);
     mla__book_clear(&s.book);
     mla_endpoint_free(s.ideas);

@@ -73,6 +73,8 @@ typedef struct mla_facts {
 } mla_facts;
 
 void mla_facts_clear(mla_facts *facts);
+// One line of why a run did not end well, NULL when it did. Caller frees.
+char *mla_facts_fault(const mla_facts *facts);
 
 typedef struct mla_env mla_env;
 
@@ -93,6 +95,11 @@ bool mla_env_has(mla_env *env, const mla_state *state);
 
 // A state's script (task->script) as text; caller frees. NULL on error.
 char *mla_env_script(mla_env *env, const mla_task *task, const mla_state *state, mla_err *err);
+
+// Runs the task's script from the starting state. The caller clears `out`, set in any case.
+MLA_MUST_USE int mla_env_try(mla_env *env, const mla_task *task, mla_facts *out, mla_err *err);
+// The same, for whoever only wants to know that it scores: -1 and why when it does not.
+MLA_MUST_USE int mla_env_check_starter(mla_env *env, const mla_task *task, mla_err *err);
 
 // What changed from one state to another: a unified diff of all files, as `patch -p1` takes it; ""
 // when nothing did. Caller frees. NULL on error.

@@ -26,6 +26,10 @@ static int malformed(const mla__csv *csv, const char *what, mla_err *err) {
     return mla_err_set(err, "line %zu: %s", csv->next_line, what);
 }
 
+static const char lone_return[] =
+    "a carriage return without a line feed: save it with LF or CRLF";
+static const char nul_byte[] = "a NUL byte: if the file is UTF-16, save it as UTF-8";
+
 static bool at_line_end(const mla__csv *csv) {
     const char *p = csv->text + csv->at;
     return csv->at == csv->len || *p == '\n' || (*p == '\r' && p[1] == '\n');
@@ -41,7 +45,7 @@ static int read_quoted(mla__csv *csv, mla__cell *cell, mla_err *err) {
             if (from + 1 == end || from[1] != '"') break;
             from++;
         }
-        if (*from == '\0') return malformed(csv, "a NUL byte", err);
+        if (*from == '\0') return malformed(csv, nul_byte, err);
         csv->next_line += *from == '\n';
         *to++ = *from;
     }
@@ -66,17 +70,17 @@ static int read_plain(mla__csv *csv, mla__cell *cell, mla_err *err) {
     csv->at = (size_t)(p - csv->text);
     if (at_line_end(csv) || *p == ',') return 0;
     if (*p == '"') return malformed(csv, "a quote inside a cell that does not begin with one", err);
-    if (*p == '\r') return malformed(csv, "a carriage return without a line feed", err);
-    return malformed(csv, "a NUL byte", err);
+    if (*p == '\r') return malformed(csv, lone_return, err);
+    return malformed(csv, nul_byte, err);
 }
 
 static int read_cell(mla__csv *csv, mla_err *err) {
-    if (csv->count == MLA__CSV_MAX_COLUMNS) return malformed(csv, "too many columns", err);
+    if (csv->count == MLA__CSV_MAX_COLUMNS) return malformed(csv, "more than 4096 columns", err);
     MLA_GROW(csv->cells, csv->cap, csv->count + 1);
     mla__cell *cell = &csv->cells[csv->count++];
     int rc = csv->text[csv->at] == '"' ? read_quoted(csv, cell, err) : read_plain(csv, cell, err);
-    if (rc == 0 && cell->len > MLA__CSV_MAX_CELL) return malformed(csv, "a cell is too long", err);
-    return rc;
+    if (rc < 0 || cell->len <= MLA__CSV_MAX_CELL) return rc;
+    return malformed(csv, "a cell has more than 1 MB", err);
 }
 
 // Moves past the end of the line, if there is one.

@@ -33,12 +33,12 @@ static void table_clear(table *t) {
     free(t->counts);
 }
 
-// "a, b, c", as much of it as fits a message.
+// "'a', 'b', 'c'", as much of it as fits a message.
 static char *list_columns(const table *t) {
     mla_buf text;
     mla_buf_init(&text, 300);
     for (size_t i = 0; i < t->csv.count; i++) {
-        mla_buf_printf(&text, "%s%s", i ? ", " : "", mla__show(t->csv.cells[i].text).text);
+        mla_buf_printf(&text, "%s'%s'", i ? ", " : "", mla__show(t->csv.cells[i].text).text);
     }
     return mla_buf_take(&text);
 }
@@ -46,10 +46,13 @@ static char *list_columns(const table *t) {
 static int check_header(const table *t, mla_err *err) {
     for (size_t i = 0; i < t->csv.count; i++) {
         const char *name = t->csv.cells[i].text;
-        if (!*name) return mla_err_set(err, "%s: column %zu has no name", t->path, i + 1);
+        if (!*name) {
+            return mla_err_set(err, "%s: column %zu has no name; the first line must name all",
+                               t->path, i + 1);
+        }
         if (mla__csv_find(&t->csv, name) == -2) {
-            return mla_err_set(err, "%s: has two columns named '%s'", t->path,
-                               mla__show(name).text);
+            return mla_err_set(err, "%s: has two columns named '%s'; the first line must name "
+                               "each, no two alike", t->path, mla__show(name).text);
         }
     }
     return 0;
@@ -73,18 +76,39 @@ static int read_header(table *t, const mla_new_task *task, mla_err *err) {
     return -1;
 }
 
+static const char *wanted(mla_value kind) {
+    switch (kind) {
+    case MLA_VALUE_BINARY: return "0 or 1";
+    case MLA_VALUE_RATING: return "a whole number";
+    case MLA_VALUE_AMOUNT: return "a number that is not negative";
+    default: return "a number";
+    }
+}
+
+// What pandas reads as missing, so that a script would find no target there.
+static bool reads_as_missing(const char *target) {
+    static const char *const texts[] = {"nan", "NaN", "-nan", "-NaN", "NA", "N/A", "n/a", "#N/A",
+                                        "<NA>", "NULL", "null", "None"};
+    for (size_t i = 0; i < MLA_COUNT(texts); i++) {
+        if (!strcmp(target, texts[i])) return true;
+    }
+    return *target == '\0';
+}
+
 static int take_row(table *t, const mla_new_task *task, mla_err *err) {
     const char *target = mla__cell_trim(&t->csv.cells[t->target]);
     mla_value kind = mla_metric_about(task->metric)->truth;
     double value;
     bool added;
-    if (!*target) {
-        return mla_err_set(err, "%s line %zu: %s is empty; remove the rows without a target",
-                           t->path, t->csv.line, mla__show(task->target).text);
+    if (reads_as_missing(target)) {
+        return mla_err_set(err, "%s line %zu: %s is %s%s; remove the rows without a target",
+                           t->path, t->csv.line, mla__show(task->target).text,
+                           *target ? target : "empty", *target ? ", which counts as missing" : "");
     }
     if (kind != MLA_VALUE_LABEL && mla__number_read(kind, &t->csv, t->path, task->target, target,
                                                     &value, err) < 0) {
-        return mla_err_wrap(err, "metric %s", mla_metric_name(task->metric));
+        return mla_err_wrap(err, "metric %s wants %s in every row; write the target so or choose "
+                            "another with --metric", mla_metric_name(task->metric), wanted(kind));
     }
     size_t label = mla__keys_add(&t->labels, mla__key_label(target), &added);
     MLA_GROW(t->counts, t->cap, label + 1);
@@ -99,21 +123,31 @@ static int take_row(table *t, const mla_new_task *task, mla_err *err) {
                        *id ? "there twice" : "empty");
 }
 
+// The first line that is not UTF-8, from 1; 0: all are.
+static size_t foreign_line(const mla_buf *file) {
+    size_t len, line = 1;
+    char *whole = mla_utf8_repair(mla_buf_text(file), file->len, &len);
+    size_t at = 0;
+    for (; at < len && at < file->len && whole[at] == file->data[at]; at++) {
+        line += whole[at] == '\n';
+    }
+    bool same = at == len && at == file->len;
+    free(whole);
+    return same ? 0 : line;
+}
+
 static int open_table(table *t, const char *path, mla_err *err) {
     *t = (table){.path = path};
     mla_buf file;
     if (mla_fs_read(path, MLA__CSV_MAX_BYTES, &file, err) < 0) return -1;
-    size_t len;
-    char *whole = mla_utf8_repair(mla_buf_text(&file), file.len, &len);
-    bool same = len == file.len && !memcmp(whole, mla_buf_text(&file), len);
     bool utf16 = file.len > 1 && (!memcmp(file.data, "\xFF\xFE", 2) ||
                                   !memcmp(file.data, "\xFE\xFF", 2));
-    free(whole);
+    size_t line = utf16 ? 0 : foreign_line(&file);  // the reader has words of its own for UTF-16
     mla__csv_init(&t->csv, mla_buf_text(&file), file.len);
     mla_buf_clear(&file);
-    if (same || utf16) return 0;           // the reader has words of its own for UTF-16
-    return mla_err_set(err, "%s: is not UTF-8; convert it, for example with: iconv -f latin1 -t "
-                       "utf8", path);
+    if (line == 0) return 0;
+    return mla_err_set(err, "%s: line %zu is not UTF-8; convert the file, for example with: iconv "
+                       "-f latin1 -t utf8 %s >converted.csv", path, line, path);
 }
 
 static int read_table(table *t, const char *path, const mla_new_task *task, mla_err *err) {

@@ -153,6 +153,22 @@ static char *last_line(const char *text) {
     return mla_utf8_repair(text + from, end - from, NULL);
 }
 
+// A script that ends with status 1 and words has said why.
+static int explain(const mla_proc_result *result, const char *output, const char *script,
+                   mla_err *err) {
+    char *line = last_line(output);
+    if (result->exit_code == 1 && line[0]) {
+        mla_err_set(err, "prepare.py: %.800s", line);
+    } else {
+        mla_err_set(err, "%s: failed (%s %d): %.600s", script,
+                    result->signal ? "signal" : "exit status",
+                    result->signal ? result->signal : result->exit_code,
+                    line[0] ? line : "it said nothing");
+    }
+    free(line);
+    return -1;
+}
+
 // What a preparation is given besides the task.
 typedef struct prepare_means {
     const char *python, *from;  // from: the download, or NULL
@@ -173,12 +189,7 @@ static int run_script(const mla_task *task, const char *staging, const char *pac
     } else if (rc == 0 && result.timed_out) {
         rc = mla_err_set(err, "%s: ran longer than %.0f s", script, MAX_SECONDS);
     } else if (rc == 0 && result.exit_code != 0) {
-        char *line = last_line(mla_buf_text(&output));
-        rc = mla_err_set(err, "%s: failed (%s %d): %.600s", script,
-                         result.signal ? "signal" : "exit status",
-                         result.signal ? result.signal : result.exit_code,
-                         line[0] ? line : "it said nothing");
-        free(line);
+        rc = explain(&result, mla_buf_text(&output), script, err);
     }
     mla_buf_clear(&output);
     free(from);

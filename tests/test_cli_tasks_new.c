@@ -1,0 +1,167 @@
+// What a person sees, and what is left behind, when data, scripts or the disk will not do: `tasks
+// new` on CSV files of every kind, and a starter that crashes, by each command that would run it.
+#include "toy_task.h"
+
+#include "base/proc.h"
+
+static fixture f;
+
+// `mlagent WORDS` in the fixture's root, after `before` (a shell's words). Caller clears.
+static mla_buf run(const char *before, const char *words, int status) {
+    mla_err err = {0};
+    mla_proc_result result;
+    mla_buf out;
+    mla_buf_init(&out, 1 << 20);
+    char *self = mla_fs_self_dir(), *python = toy_python();
+    char *line = mla_format("cd %s && %s %s/../mlagent %s --home home --python %s", f.root, before,
+                            self, words, python);
+    char *argv[] = {(char[]){"sh"}, (char[]){"-c"}, line, NULL};
+    assert_int_equal(mla_proc_run(argv, NULL, NULL, 200, &out, &result, &err), 0);
+    if (result.exit_code != status) {
+        fail_msg("%s: exit %d: %s", words, result.exit_code, mla_buf_text(&out));
+    }
+    free(line);
+    free(self);
+    free(python);
+    return out;
+}
+
+// It ends with status 1, one line that has `what`, and the home as it was.
+static void refused(const char *words, const char *what) {
+    char *before = fixture_look(&f);
+    mla_buf out = run("exec", words, 1);
+    const char *text = mla_buf_text(&out);
+    if (!strstr(text, what)) fail_msg("%s: no \"%s\" in: %s", words, what, text);
+    assert_int_equal(strncmp(text, "mlagent: ", 9), 0);
+    assert_ptr_equal(strchr(text, '\n'), text + out.len - 1);
+    char *after = fixture_look(&f);
+    assert_string_equal(after, before);
+    free(before);
+    free(after);
+    mla_buf_clear(&out);
+}
+
+static void made(const char *words) {
+    mla_buf out = run("exec", words, 0);
+    assert_non_null(strstr(mla_buf_text(&out), "next: mlagent solve "));
+    mla_buf_clear(&out);
+}
+
+// The toy is here with its data; folders that any `tasks new` makes are there.
+static int begin(void **state) {
+    (void)state;
+    mla_err err;
+    fixture_begin(&f);
+    toy_write(&f);
+    static const char *const folders[] = {"staging", "tasks"};
+    for (size_t i = 0; i < MLA_COUNT(folders); i++) {
+        char *path = mla_fs_join(f.home, folders[i]);
+        assert_int_equal(mla_fs_mkdirs(path, &err), 0);
+        free(path);
+    }
+    return 0;
+}
+
+static int end(void **state) {
+    (void)state;
+    fixture_end(&f);
+    return 0;
+}
+
+// `rows` rows "i,i % 7,i % 2" with these line ends, `mark` in the second column's cells. Caller
+// frees.
+static char *table(const char *head, int rows, const char *mark, const char *end_of_line) {
+    mla_buf text;
+    mla_buf_init(&text, 1 << 20);
+    mla_buf_printf(&text, "%s%s", head, end_of_line);
+    for (int i = 0; i < rows; i++) {
+        mla_buf_printf(&text, "%d,%s%d%s,%d%s", i, mark, i % 7, mark, i % 2, end_of_line);
+    }
+    return mla_buf_take(&text);
+}
+
+static void put(const char *name, char *take) {
+    fixture_write(f.root, name, take);
+    free(take);
+}
+
+static void files_that_spreadsheets_write_become_tasks(void **state) {
+    (void)state;
+    put("marked.csv", table("\xEF\xBB\xBF\"x\",\"a, \"\"b\"\"\",y", 90, "\"", "\r\n"));
+    made("tasks new marked.csv --target y --metric accuracy");
+    char *train = mla_fs_join(f.home, "data/marked/train.csv");
+    mla_err err;
+    mla_buf text;
+    assert_int_equal(mla_fs_read(train, 1 << 20, &text, &err), 0);
+    assert_int_equal(strncmp(text.data, "id,x,\"a, \"\"b\"\"\",y\n", 17), 0);
+    assert_null(strchr(text.data, '\r'));
+    mla_buf_clear(&text);
+    free(train);
+}
+
+static void files_that_will_not_do_leave_nothing(void **state) {
+    (void)state;
+    put("good.csv", table("x,z,y", 90, "", "\n"));
+    put("few.csv", table("x,z,y", 20, "", "\n"));
+    put("latin.csv", table("x,z,y", 90, "\xE9", "\n"));
+    refused("tasks new absent.csv --target y --metric accuracy", "absent.csv: is not there");
+    refused("tasks new good.csv --target w --metric accuracy", "has no column 'w'; it has: 'x', ");
+    refused("tasks new good.csv --target y --metric acuracy", "'acuracy' is not one of accuracy, ");
+    refused("tasks new few.csv --target y --metric accuracy", "20 rows; a task needs at least 60");
+    refused("tasks new latin.csv --target y --metric accuracy", "line 2 is not UTF-8; convert");
+    refused("tasks new good.csv --target z --metric auc", "metric auc wants 0 or 1 in every row");
+    // Sixty rows, of which few differ: only prepare.py finds out.
+    mla_buf text;
+    mla_buf_init(&text, 1 << 16);
+    mla_buf_puts(&text, "x,y\n");
+    for (int i = 0; i < 90; i++) mla_buf_printf(&text, "%d,%d\n", i % 9, i % 2);
+    put("alike.csv", mla_buf_take(&text));
+    refused("tasks new alike.csv --target y --metric accuracy",
+            "task alike: prepare.py: only 9 rows differ in their features, and a task needs 60");
+}
+
+static void a_starter_that_crashes(void **state) {
+    (void)state;
+    put("mine/train.csv", table("x,z,y", 90, "", "\n"));
+    fixture_write(f.root, "mine/train.py", "import nothing_there\n");
+    refused("tasks new mine --target y --metric accuracy",
+            "train.py fails in the sandbox: ModuleNotFoundError: No module named 'nothing_there'");
+    fixture_write(f.dir, "env/train.py", "print(NOBODY)\n");
+    mla_buf out = run("exec", "tasks check toy --tasks tasks --run trial", 1);
+    assert_non_null(strstr(mla_buf_text(&out), "toy: run: train.py: script error: NameError: name "
+                                               "'NOBODY' is not defined; it must run in the"));
+    mla_buf_clear(&out);
+    out = run("exec", "tasks list --tasks tasks", 0);
+    assert_non_null(strstr(mla_buf_text(&out), "toy "));
+    mla_buf_clear(&out);
+}
+
+// The home is a file system of half a megabyte. Who may not make one cannot run scripts either.
+static void a_full_disk_is_said_and_leaves_nothing(void **state) {
+    (void)state;
+    fixture_write(f.dir, "prepare.py",
+                  "import os, sys\n"
+                  "out = sys.argv[sys.argv.index('--out') + 1] + '/public'\n"
+                  "os.makedirs(out)\n"
+                  "with open(out + '/train.csv', 'w') as file: file.write('x' * 4000000)\n");
+    char *before = mla_format("bwrap --bind / / --dev-bind /dev /dev --size 500000 --tmpfs %s/home "
+                              "--chdir %s sh -c '\"$@\"; code=$?; find home -type f; exit $code' -",
+                              f.root, f.root);
+    mla_buf out = run(before, "tasks prepare toy --tasks tasks", 1);
+    const char *text = mla_buf_text(&out);
+    if (!strstr(text, "mlagent: task toy: prepare.py: OSError: [Errno 28] No space left on device; "
+                      "free some space and run the same command again")) fail_msg("%s", text);
+    assert_ptr_equal(strchr(text, '\n'), text + out.len - 1);       // no file is left
+    mla_buf_clear(&out);
+    free(before);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(files_that_spreadsheets_write_become_tasks, begin, end),
+        cmocka_unit_test_setup_teardown(files_that_will_not_do_leave_nothing, begin, end),
+        cmocka_unit_test_setup_teardown(a_starter_that_crashes, begin, end),
+        cmocka_unit_test_setup_teardown(a_full_disk_is_said_and_leaves_nothing, begin, end),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
