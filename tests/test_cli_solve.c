@@ -397,6 +397,9 @@ static void what_is_not_there_is_said(void **state) {
     assert_string_equal(kept, "mine\n");
     free(kept);
     expect("solve home/tasks/alone --model ./model --output none", 1, "another script");
+    fixture_write(root, "home/tasks/alone/env/train.py", "import absent\n");
+    expect("solve home/tasks/alone --model ./model --output broken", 1,
+           "task alone: train.py fails as it is, before any edit: script error: ModuleNotFoundError");
 }
 
 // --- an endpoint --------------------------------------------------------------------------------

@@ -96,6 +96,20 @@ static void bad_scripts_are_found(void **state) {
     fixture_end(&f);
 }
 
+// A run of three seconds, of which two are allowed.
+static void a_slow_machine_is_given_time(void **state) {
+    (void)state;
+    fixture f;
+    begin(&f);
+    write_yaml(&f, "seconds: 30", "seconds: 2");
+    char *slow = mla_format("import time\ntime.sleep(3)\n%s", train_py);
+    fixture_write(f.dir, "env/train.py", slow);
+    free(slow);
+    expect(&f, "check", 1, "toy: run: train.py: time-out");
+    expect(&f, "check --seconds 200", 0, "toy: ok");
+    fixture_end(&f);
+}
+
 static void scores_that_do_not_agree_are_found(void **state) {
     (void)state;
     fixture f;
@@ -250,6 +264,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_good_task_passes_and_is_listed_with_its_seconds),
         cmocka_unit_test(bad_scripts_are_found),
+        cmocka_unit_test(a_slow_machine_is_given_time),
         cmocka_unit_test(scores_that_do_not_agree_are_found),
         cmocka_unit_test(a_task_that_cannot_be_run_is_found),
         cmocka_unit_test(findings_as_json),

@@ -590,6 +590,13 @@ static void says_what_is_wrong(void **state) {
     assert_non_null(strstr(s->err.text, "ideas.yaml"));
     assert_non_null(strstr(s->err.text, "toy"));
     free(ideas);
+    char *broken = with(train_py, "K = 2", "K = LIMIT");
+    fixture_write(s->f.dir, "env/train.py", broken);
+    assert_int_equal(mla_collect_run(s->run, s->agent, s->policy, s->tasks, 1, &o, &s->err), -1);
+    static const char words[] = "task toy: train.py fails as it is, before any edit: script error: "
+                                "NameError: name 'LIMIT' is not defined; mend /";
+    assert_non_null(strstr(s->err.text, words));
+    free(broken);
 
     mla_eval_options e = mla_eval_options_default();
     int rc = mla_eval_run(s->run, s->agent, s->policy, "../x", s->tasks, 1, &e, &s->err);
