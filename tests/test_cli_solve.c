@@ -399,7 +399,7 @@ static void what_is_not_there_is_said(void **state) {
     expect("solve home/tasks/alone --model ./model --output none", 1, "another script");
     fixture_write(root, "home/tasks/alone/env/train.py", "import absent\n");
     expect("solve home/tasks/alone --model ./model --output broken", 1,
-           "task alone: train.py fails as it is, before any edit: script error: ModuleNotFoundError");
+           "task alone: train.py fails as it is, before any edit: script error: ModuleNotFound");
 }
 
 // --- an endpoint --------------------------------------------------------------------------------
