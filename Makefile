@@ -83,6 +83,8 @@ FUZZ_gguf      := model/weights model/gguf model/quant model/safetensors model/h
 FUZZ_adapter   := model/adapter_file $(FUZZ_gguf)
 FUZZ_tokenizer := policy/tokenizer policy/bpe policy/pretok policy/normalize policy/tokenizer_json \
                   policy/unicode_table $(FUZZ_gguf)
+FUZZ_talk      := collect/talk collect/records record/step record/step_json record/action \
+                  record/outcome record/flag
 FUZZ_http      := serve/request $(FUZZ_tokenizer)
 FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 REPLAYS := $(FUZZERS:build/fuzz/%=build/replay/%)

@@ -19,6 +19,7 @@ const mla_command *mla_commands(size_t *n);
 
 int mla_cmd_pipeline(int argc, char **argv);
 int mla_cmd_stage(int argc, char **argv);      // collect, sft, rl, eval, report
+int mla_cmd_collect(int argc, char **argv);    // the stage, and the data set in and out
 int mla_cmd_env(int argc, char **argv);
 int mla_cmd_generate(int argc, char **argv);
 int mla_cmd_serve(int argc, char **argv);
@@ -52,6 +53,7 @@ typedef struct mla_options {               // what any command may be given; NUL
     double seconds, hours, minutes;
     int memory_mb, steps, trajectories, at_once;
     bool from_best;
+    int max_bad;                           // records that an import may leave out
     char **rest;                           // operands
     int n_rest;
 } mla_options;
@@ -94,10 +96,12 @@ typedef struct mla_pipeline {
     char *model;                           // path of the model to start from
 } mla_pipeline;
 
-// Opens a run folder: its config.yaml, or the one given, which is copied into it. Prepares the data
-// of tasks that lack it.
+// Opens a run folder: its config.yaml, or the one given, which is copied into it.
 MLA_MUST_USE int mla_pipeline_open(mla_pipeline *out, const char *run_dir, const char *config,
                                    const mla_options *options, mla_err *err);
+// Loads the tasks that its configuration names; prepares the data of those that lack it.
+MLA_MUST_USE int mla_pipeline_open_tasks(mla_pipeline *pipeline, const mla_options *options,
+                                         mla_err *err);
 void mla_pipeline_close(mla_pipeline *pipeline);
 
 typedef struct mla_stage {

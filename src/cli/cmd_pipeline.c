@@ -64,7 +64,8 @@ int mla_cmd_pipeline(int argc, char **argv) {
     if (!dir) return mla_fail(&err);
     int rc = mla_pipeline_open(&p, dir, o.rest[0], &o, &err);
     if (rc == 0) {
-        rc = run_stages(&p, o.force, &err);
+        rc = mla_pipeline_open_tasks(&p, &o, &err);
+        if (rc == 0) rc = run_stages(&p, o.force, &err);
         if (rc == 1 && print_result(&p, o.json, &err) < 0) rc = -1;
         mla_pipeline_close(&p);
     } else {
@@ -92,6 +93,11 @@ static int after_stage(const mla_pipeline *p, const mla_stage *stage, bool json,
     return 0;
 }
 
+// Fine-tuning reads a data set, which may be imported, and the report reads the run folder.
+static bool needs_tasks(const mla_stage *stage) {
+    return strcmp(stage->name, "sft") != 0 && strcmp(stage->name, "report") != 0;
+}
+
 int mla_cmd_stage(int argc, char **argv) {
     mla_options o;
     int usage = mla_options_parse(&o, argc, argv);
@@ -104,7 +110,8 @@ int mla_cmd_stage(int argc, char **argv) {
     mla_pipeline p;
     const mla_stage *stage = find_stage(argv[0]);
     if (mla_pipeline_open(&p, o.rest[0], o.config, &o, &err) < 0) return mla_fail(&err);
-    int rc = mla_stage_run(&p, stage, o.force, &err);
+    int rc = needs_tasks(stage) ? mla_pipeline_open_tasks(&p, &o, &err) : 0;
+    if (rc == 0) rc = mla_stage_run(&p, stage, o.force, &err);
     if (rc == 1 && after_stage(&p, stage, o.json, &err) < 0) rc = -1;
     mla_pipeline_close(&p);
     if (rc < 0) return mla_fail(&err);

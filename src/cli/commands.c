@@ -66,6 +66,17 @@
     "  --python PATH    interpreter of the task Python\n" \
     "  --json           print as JSON: check, noise and ideas an object a line\n"
 
+#define DATA_HELP \
+    "export writes the data set to FILE (.json: an array, else an object a line); import makes\n" \
+    "one of conversations that other programs keep, without any environment (docs/data.md):\n" \
+    "  --to FORMAT      sharegpt (LLaMA-Factory), openai (chat JSONL) or steps (our records);\n" \
+    "                   import tells them by itself\n" \
+    "  --max-bad N      records that import may leave out, each with a line (default 20)\n" \
+    "  --model MODEL    import into a new run of this model, without a configuration\n" \
+    "  --force          replace FILE, or the run's data set\n" \
+    "  --json           print counts as JSON\n" \
+    "else:\n"
+
 #define SOLVE_HELP \
     "  --model MODEL    a fetched model's name, or a path; with --endpoint its name there\n" \
     "  --endpoint URL   an OpenAI-compatible service, such as http://127.0.0.1:8080/v1\n" \
@@ -89,9 +100,12 @@ const mla_command *mla_commands(size_t *n) {
          "  --python PATH    interpreter of the task Python\n"
          "  --force          start the run again: what it made before is removed\n"
          "  --json           print the table as JSON\n" WEAKER_HELP, mla_cmd_pipeline},
-        {"collect", "collect RUN [--config CONFIG.yaml]",
-         "make expert trajectories and the fine-tuning data set", STAGE_HELP COLLECT_HELP,
-         mla_cmd_stage},
+        {"collect",
+         "collect RUN [--config CONFIG.yaml] |\n"
+         "               collect export RUN FILE --to FORMAT |\n"
+         "               collect import RUN FILE... [--model MODEL | --config CONFIG.yaml]",
+         "make expert trajectories and the fine-tuning data set; export it, or import one",
+         DATA_HELP STAGE_HELP COLLECT_HELP, mla_cmd_collect},
         {"sft", "sft RUN [--config CONFIG.yaml]", "fine-tune the model on the expert's actions",
          STAGE_HELP, mla_cmd_stage},
         {"rl", "rl RUN [--config CONFIG.yaml]",
@@ -184,7 +198,7 @@ int mla_cmd_completion(int argc, char **argv) {
            "--hours --minutes --output --from-best --actions --editor --editor-url "
            "--editor-model --endpoint --expert --ideas --ideas-from --endpoint-model "
            "--replay --budget-tokens --budget-money --run-all --from --count --fast --clear "
-           "--dry-run\" -- \"$word\"))\n"
+           "--dry-run --max-bad\" -- \"$word\"))\n"
            "  else\n    COMPREPLY=($(compgen -f -- \"$word\"))\n  fi\n}\n"
            "complete -F _mlagent mlagent\n");
     return MLA_EXIT_OK;

@@ -192,7 +192,8 @@ static const cyaml_schema_field_t config_fields[] = {
     TEXT(compute, CYAML_FLAG_OPTIONAL, raw_config, 8),
     TEXT(seed, CYAML_FLAG_OPTIONAL, raw_config, 20),
     TEXT(workers, CYAML_FLAG_OPTIONAL, raw_config, 10),
-    CYAML_FIELD_MAPPING_PTR("tasks", CYAML_FLAG_POINTER, raw_config, tasks, task_fields),
+    CYAML_FIELD_MAPPING_PTR("tasks", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, raw_config, tasks,
+                            task_fields),
     SECTIONS(MAPPING) CYAML_FIELD_END};
 static const cyaml_schema_value_t config_schema = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, raw_config, config_fields)};
@@ -383,6 +384,13 @@ static void spread(mla_config *c) {
     c->sft.compute = c->rl.compute = c->compute;
 }
 
+static void take_tasks(mla_config *out, const raw_tasks *raw) {
+    out->n_train = raw->train_count;
+    out->train = copy_names(raw->train, out->n_train);
+    out->n_evaluate = raw->evaluate_count;
+    out->evaluate = copy_names(raw->evaluate, out->n_evaluate);
+}
+
 static int take(mla_config *out, const raw_config *raw, const char *path, mla_err *err) {
     const place at = {.path = path, .within = "", .err = err};
     int seed = 1;
@@ -394,15 +402,20 @@ static int take(mla_config *out, const raw_config *raw, const char *path, mla_er
     out->seed = (uint64_t)seed;
     out->note = mla_strdup(raw->note);
     out->model = mla_strdup(raw->model);
-    out->n_train = raw->tasks->train_count;
-    out->train = copy_names(raw->tasks->train, out->n_train);
-    out->n_evaluate = raw->tasks->evaluate_count;
-    out->evaluate = copy_names(raw->tasks->evaluate, out->n_evaluate);
+    if (raw->tasks) take_tasks(out, raw->tasks);
 #define READ_SECTION(section, fields, options) \
     if (read_##section(&out->section, raw->section, path, err) < 0) return -1;
     SECTIONS(READ_SECTION)
     spread(out);
     return 0;
+}
+
+mla_config mla_config_of_model(const char *name, const char *model) {
+    mla_config config = defaults();
+    config.name = mla_strdup(name);
+    config.model = mla_strdup(model);
+    spread(&config);
+    return config;
 }
 
 int mla_config_load(mla_config *out, const char *path, mla_err *err) {
@@ -485,11 +498,12 @@ int mla_config_save(const mla_config *c, const char *path, mla_err *err) {
     write_text(&out, "name", c->name);
     write_text(&out, "note", c->note);
     write_text(&out, "model", c->model);
-    mla_buf_printf(&out, "compute: %s\nseed: %llu\nworkers: %d\ntasks:\n",
+    mla_buf_printf(&out, "compute: %s\nseed: %llu\nworkers: %d\n",
                    c->compute == MLA_COMPUTE_BF16 ? "bf16" : "f32", (unsigned long long)c->seed,
                    c->workers);
-    write_names(&out, "train", c->train, c->n_train);
-    write_names(&out, "evaluate", c->evaluate, c->n_evaluate);
+    if (c->n_train) mla_buf_puts(&out, "tasks:\n");
+    if (c->n_train) write_names(&out, "train", c->train, c->n_train);
+    if (c->n_train) write_names(&out, "evaluate", c->evaluate, c->n_evaluate);
 #define WRITE_SECTION(section, fields, options) write_##section(&out, &c->section);
     SECTIONS(WRITE_SECTION)
     int rc = mla_fs_write(path, mla_buf_text(&out), out.len, err);

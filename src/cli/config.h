@@ -12,7 +12,7 @@ typedef struct mla_config {
     char *name;                  // of the run: runs/<name>
     char *note;                  // printed under the table; may be NULL
     char *model;                 // name of a fetched model, or a path
-    char **train, **evaluate;    // names of tasks
+    char **train, **evaluate;    // names of tasks; none: only what needs no environment can be done
     size_t n_train, n_evaluate;
     uint64_t seed;               // every stage's seed is derived from it
     int workers;                 // scripts at once
@@ -30,6 +30,8 @@ typedef struct mla_config {
 
 // Unknown keys, wrong types and values out of range are errors naming file, key and range.
 MLA_MUST_USE int mla_config_load(mla_config *out, const char *path, mla_err *err);
+// Defaults for a model, without tasks.
+mla_config mla_config_of_model(const char *name, const char *model);
 void mla_config_clear(mla_config *config);
 // Writes every value as used, in the form that mla_config_load reads.
 MLA_MUST_USE int mla_config_save(const mla_config *config, const char *path, mla_err *err);

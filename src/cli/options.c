@@ -17,7 +17,7 @@ enum { HOME = 256, TASKS, CONFIG, RUN, PYTHON, PROMPT, TEMPERATURE, MAX_NEW, SEE
        MODEL, STEPS, TRAJECTORIES, AT_ONCE, HOURS, MINUTES, OUTPUT, FROM_BEST,
        ACTIONS, EDITOR, EDITOR_URL, EDITOR_MODEL, ENDPOINT, RUN_ALL, FROM,
        EXPERT, IDEAS, IDEAS_FROM, ENDPOINT_MODEL, REPLAY, BUDGET_TOKENS, BUDGET_MONEY,
-       COUNT, FAST, CLEAR, DRY_RUN };
+       MAX_BAD, COUNT, FAST, CLEAR, DRY_RUN };
 
 static const struct option long_options[] = {{"help", no_argument, NULL, 'h'},
                                              {"home", required_argument, NULL, HOME},
@@ -85,6 +85,7 @@ static const struct option long_options[] = {{"help", no_argument, NULL, 'h'},
                                              {"fast", no_argument, NULL, FAST},
                                              {"clear", no_argument, NULL, CLEAR},
                                              {"dry-run", no_argument, NULL, DRY_RUN},
+                                             {"max-bad", required_argument, NULL, MAX_BAD},
                                              {NULL, 0, NULL, 0}};
 
 static int bad_number(const char *option, const char *text) {
@@ -135,6 +136,7 @@ static int take_task_option(mla_options *out, int option) {
     case FAST: out->fast = true; break;
     case CLEAR: out->clear = true; break;
     case DRY_RUN: out->dry_run = true; break;
+    case MAX_BAD: return read_int("--max-bad", optarg, 0, 1000000000, &out->max_bad);
     case SCRIPT: out->script = optarg; break;
     case BEST: return read_number("--best", optarg, -1e300, 1e300, &out->best);
     case SECONDS: return read_number("--seconds", optarg, 1, 86400, &out->seconds);
@@ -235,7 +237,9 @@ int mla_options_parse(mla_options *out, int argc, char **argv) {
     *out = (mla_options){.temperature = 1.0, .seed = 1, .port = -1,
                          .older_than = -1, .max_mb = -1, .id = "id", .script = "train.py",
                          .best = NAN, .steps = 10, .at_once = 2, .budget_tokens = -1,
-                         .budget_money = -1, .compute = mla_compute_best()};
+                         .budget_money = -1,
+                         .max_bad = mla_import_options_default().max_bad,
+                         .compute = mla_compute_best()};
     optind = 1;
     for (int option; (option = getopt_long(argc, argv, "h", long_options, NULL)) != -1;) {
         if (option == 'h') {

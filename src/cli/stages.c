@@ -104,8 +104,12 @@ static const mla_task *open_task(mla_pipeline *p, const char *name, const mla_op
     return task;
 }
 
-static int open_tasks(mla_pipeline *p, const mla_options *options, mla_err *err) {
+int mla_pipeline_open_tasks(mla_pipeline *p, const mla_options *options, mla_err *err) {
     const mla_config *c = &p->config;
+    if (!c->n_train) {
+        return mla_err_set(err, "%s/config.yaml: names no tasks, as it was made for imported data; "
+                           "use a run folder with another configuration", mla_run_dir(p->run));
+    }
     p->tasks = MLA_NEW_ARRAY(mla_task *, c->n_train + c->n_evaluate);
     p->train = MLA_NEW_ARRAY(const mla_task *, c->n_train);
     p->evaluate = MLA_NEW_ARRAY(const mla_task *, c->n_evaluate);
@@ -135,7 +139,6 @@ int mla_pipeline_open(mla_pipeline *out, const char *run_dir, const char *config
     out->run = mla_run_open(run_dir, err);
     int rc = out->run ? take_config(out, config, options, err) : -1;
     if (rc == 0) rc = find_model(out, err);
-    if (rc == 0) rc = open_tasks(out, options, err);
     if (rc < 0) mla_pipeline_close(out);
     if (rc == 0 && mla_compute_best() == MLA_COMPUTE_F32) {
         mla_info("this processor has no AVX-512 for bf16 products: computing in fp32");
@@ -323,7 +326,8 @@ static int run_report(mla_pipeline *p, mla_err *err) {
 
 const mla_stage *mla_stages(size_t *n) {
     static const mla_stage stages[] = {
-        {"collect", run_collect, {"expert", "sft/steps.jsonl", "sft/validation.jsonl"}},
+        {"collect", run_collect, {"expert", "sft/steps.jsonl", "sft/validation.jsonl",
+                                  "sft/data.json"}},
         {"sft", run_sft, {"sft/model", "sft/checkpoint", "sft/metrics.jsonl",
                           "sft/" MLA_TENSORBOARD_FILE}},
         {"rl", run_rl, {"rl"}},

@@ -4,6 +4,7 @@
 #define MLA_COLLECT_DATA_H
 
 #include "agent/agent.h"
+#include "collect/talk.h"
 #include "record/run.h"
 
 // ---- the data set (collect/dataset.c) ----------------------------------------------------------
@@ -53,5 +54,44 @@ mla_dataset_options mla_dataset_options_default(void);
 MLA_MUST_USE int mla_dataset_build(mla_run *run, mla_env *env, const mla_policy *policy,
                                    const mla_task *const *tasks, size_t n_tasks,
                                    const mla_dataset_options *options, mla_err *err);
+
+// ---- other programs' formats (collect/import.c, export.c; docs/data.md) ------------------------
+
+typedef struct mla_import_options {
+    int max_bad;               // so many records may be left out for being none; then it gives up
+    int max_sample_tokens;     // longer samples are left out
+    double val_share;          // of the conversations, held back for the validation loss
+    uint64_t seed;
+} mla_import_options;
+mla_import_options mla_import_options_default(void);
+
+typedef struct mla_import_counts {
+    size_t records, bad;       // read; left out, each with a warning
+    size_t train, validation;  // samples
+    size_t tokens;             // of all samples, a prompt counted once
+    size_t too_long;
+    size_t shared;             // held back, but with a prompt that is trained on too: left out
+    size_t unanswered;         // turns behind the last one that is learned from
+} mla_import_counts;
+
+// Makes the data set of a run, sft/steps.jsonl and sft/validation.jsonl, from files in any of the
+// formats (collect/talk.h): each turn of an assistant is a sample, with the turns before it as its
+// prompt. A file NAME.validation.EXT beside NAME.EXT is what is held back of it; without one,
+// conversations are drawn. Nothing is written unless all of it went well. 1: done, 0: stopped, -1.
+MLA_MUST_USE int mla_data_import(mla_run *run, const mla_policy *policy, char *const *files,
+                                 size_t n_files, const mla_import_options *options,
+                                 mla_import_counts *counts, mla_err *err);
+
+// Writes the samples of sft/steps.jsonl in the folder `run_dir` to `path`, sorted by trajectory, a
+// JSON array when its name ends in .json, else a record a line; those of sft/validation.jsonl to
+// NAME.validation.EXT; and what LLaMA-Factory wants to know of them to dataset_info.json beside
+// them. Samples that go on from one another are one conversation. `counts`: [2], records trained on
+// and held back.
+MLA_MUST_USE int mla_data_export(const char *run_dir, const mla_policy *policy,
+                                 mla_data_format format, const char *path, size_t *counts,
+                                 mla_err *err);
+
+// "dir/NAME.EXT" -> "dir/NAME.validation.EXT"; caller frees.
+char *mla_data_counterpart(const char *path);
 
 #endif
