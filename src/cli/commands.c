@@ -51,8 +51,8 @@
     "check, noise and ideas --run-all run scripts in the sandbox (docs/tasks.md); noise is what\n" \
     "seeds and the choice of rows do to a score:\n" \
     "  --run-all        try each idea on the starter and show the change of its score\n" \
-    "  --seconds N      check: a run may take so long, whatever task.yaml says; how long it takes\n" \
-    "                   is no finding then: for a slow or busy machine\n" \
+    "  --seconds N      check: a run may take so long, whatever task.yaml says, and its time\n" \
+    "                   is no finding: for a slow or busy machine\n" \
     "  --run DIR        where check and ideas keep states and run cache (default: in the home)\n" \
     "vary makes variants of training tasks, tasks of their own called NAME-v0000 and so on,\n" \
     "that are named like any task, or by a pattern such as 'NAME-v*' (docs/tasks.md):\n" \
