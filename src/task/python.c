@@ -205,7 +205,8 @@ bool mla__py_is_keyword(const mla__py *py, size_t i) {
 }
 
 bool mla__py_is_use(const mla__py *py, size_t i) {
-    if (!mla__py_is_name(py, i) || (i && mla__py_is(py, i - 1, "."))) return false;
+    if (!mla__py_is_name(py, i)) return false;
+    if (i && (mla__py_is(py, i - 1, ".") || mla__py_is(py, i - 1, "def"))) return false;
     return !mla__py_is_keyword(py, i);
 }
 

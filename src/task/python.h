@@ -48,7 +48,8 @@ bool mla__py_is(const mla__py *py, size_t i, const char *text);
 bool mla__py_is_name(const mla__py *py, size_t i);       // a name that is no keyword
 char *mla__py_text(const mla__py *py, size_t i);         // caller frees
 bool mla__py_same(const mla__py *py, size_t i, const char *text, size_t len);
-// Whether a name is looked up where it stands: it is no attribute and no argument's keyword.
+// Whether a name is looked up or bound where it stands: it is no attribute, no argument's keyword
+// and not what a definition is called.
 bool mla__py_is_use(const mla__py *py, size_t i);
 // The keyword of an argument in a call, or a parameter's name with a default.
 bool mla__py_is_keyword(const mla__py *py, size_t i);

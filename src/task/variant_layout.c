@@ -29,7 +29,7 @@ typedef struct parts {
 
 static bool is_upper_name(const mla__py *py, size_t i) {
     const mla__py_token *t = &py->tokens[i];
-    if (!mla__py_is_name(py, i) || t->len < 2) return false;
+    if (!mla__py_is_name(py, i)) return false;
     for (size_t k = 0; k < t->len; k++) {
         if (islower((unsigned char)py->text[t->at + k])) return false;
     }
@@ -80,7 +80,7 @@ static bool goes_on(const mla__py *py, const mla__py_line *line) {
 // The file's first comments are its head; later ones belong to what follows them.
 static void take_apart(parts *out, const mla__py *py, uint64_t seed) {
     *out = (parts){.py = py};
-    size_t comments = (size_t)-1, blank = 0;
+    size_t comments = (size_t)-1, comments_end = 0, blank = 0;
     bool decorated = false;
     for (size_t l = 0; l < py->n_lines; l++) {
         const mla__py_line *line = &py->lines[l];
@@ -90,6 +90,7 @@ static void take_apart(parts *out, const mla__py *py, uint64_t seed) {
         }
         if (!line->code) {
             if (!line->indent && comments == (size_t)-1) comments = l;
+            comments_end = l + 1;
             continue;
         }
         item *last = out->len ? &out->items[out->len - 1] : NULL;
@@ -101,7 +102,8 @@ static void take_apart(parts *out, const mla__py *py, uint64_t seed) {
             part kind = part_of(py, line, !out->len);
             MLA_GROW(out->items, out->cap, out->len + 2);
             if (from < l && !out->len && kind != HEAD) {
-                out->items[out->len++] = (item){.part = HEAD, .from = from, .to = l, .first = from};
+                out->items[out->len++] = (item){.part = HEAD, .from = from, .to = comments_end,
+                                                .first = from};
                 from = l;
             }
             out->items[out->len++] = (item){.part = kind, .from = from, .to = l + 1, .first = l,
