@@ -77,7 +77,7 @@ static int run(const mla_subsets *s, mla_task *task, char *script, mla_halves *s
     *good = rc == 0 && facts.outcome == MLA_OUTCOME_OK && !isnan(facts.score_after) &&
             seconds < REFERENCE_USED * task->limits.seconds;
     if (*good) *score = (mla_halves){facts.score_after, facts.score_private};
-    char *fault = rc == 0 ? mla_trial_fault(&facts) : NULL;
+    char *fault = rc == 0 ? mla_facts_fault(&facts) : NULL;
     if (fault) mla_debug("%s: a subset: %s", task->name, fault);
     free(fault);
     mla_facts_clear(&facts);
