@@ -95,7 +95,8 @@ static void write_ideas(const fixture *f) {
     for (int i = 0; i < 50; i++) {
         mla_buf_printf(&out, "- id: idea-%d\n  family: model\n  text: Another threshold.\n"
                        "  why: It may be better.\n  edit: |-\n    <<<<<<< SEARCH\n"
-                       "    THRESHOLD = 2.0\n    =======\n    THRESHOLD = %d.5\n    >>>>>>> REPLACE\n", i, i % 9);
+                       "    THRESHOLD = 2.0\n    =======\n    THRESHOLD = %d.5\n"
+                       "    >>>>>>> REPLACE\n", i, i % 9);
     }
     fixture_write(f->dir, "ideas.yaml", mla_buf_text(&out));
     mla_buf_clear(&out);

@@ -183,7 +183,8 @@ static void test_style(void **state) {
     same_text(mla__reading_share("import pandas as pd\na = pd.read_csv(\"data/train.csv\")\n"
                                  "b = pd.read_csv(\"data/test.csv\")\n", "get"),
               "import pandas as pd\n\n\ndef get(part):\n"
-              "    return pd.read_csv(f\"data/{part}.csv\")\n\na = get(\"train\")\nb = get(\"test\")\n");
+              "    return pd.read_csv(f\"data/{part}.csv\")\n"
+              "\na = get(\"train\")\nb = get(\"test\")\n");
     same_text(mla__writing_split("pd.DataFrame({\"a\": b}).to_csv(\"s.csv\", index=False)\n"),
               "submission = pd.DataFrame({\"a\": b})\nsubmission.to_csv(\"s.csv\", index=False)\n");
 }
