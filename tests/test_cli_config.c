@@ -81,6 +81,12 @@ static void test_refused(void **state) {
         {"prompt: {feedback_bytes: 3}\n", "from 64 to 100000"},
         {"reward: {form: lenient}\n", "\"lenient\" is none of paper no_scaling binary"},
         {"rl: {drop_flagged: 2}\n", "from 0 to 1"},
+        {"sft: {method: qlora}\n", "sft.method: \"qlora\" is not \"full\" or \"lora\""},
+        {"sft: {preset: best}\n", "is not \"none\" or \"paper\""},
+        {"sft: {schedule: step}\n", "is not \"cosine\", \"linear\" or \"constant\""},
+        {"sft: {lora_targets: lm_head}\n", "names of linear layers"},
+        {"sft: {keep: best}\n", "is not \"last\", \"val_loss\" or \"action_accuracy\""},
+        {"sft: {lora_rank: 0}\n", "from 1 to 1024"},
     };
     for (size_t i = 0; i < MLA_COUNT(rows); i++) {
         mla_config c;
@@ -114,6 +120,36 @@ static void test_reward_and_flags(void **state) {
     }
 }
 
+static void expect_paper(const mla_sft_options *o) {
+    assert_int_equal(o->preset, MLA_SFT_PAPER);
+    assert_int_equal(o->method, MLA_SFT_LORA);
+    assert_true(o->schedule.lr == 1e-4 && o->schedule.floor == 0 && !o->schedule.warmup_steps);
+    assert_int_equal(o->schedule.shape, MLA_SCHEDULE_LINEAR);
+    assert_true(o->epochs == 2 && o->batch == 64 && o->lora.rank == 8 && o->lora.rslora);
+    assert_int_equal(o->lora.targets, 1u << MLA_TARGET_Q | 1u << MLA_TARGET_V);
+    assert_int_equal(o->actions, MLA_ACTION_BIT(LIST_FILES));
+}
+
+// A preset is what the keys beside it start from, wherever it stands among them.
+static void test_preset(void **state) {
+    (void)state;
+    mla_config c, again;
+    mla_err err = {{0}};
+    if (load(&c, "prompt: {actions: List Files}\nsft:\n  lr: 1e-4\n  schedule: linear\n"
+                 "  method: lora\n  lora_rank: 8\n  lora_rslora: 1\n"
+                 "  lora_targets: \"q_proj, v_proj\"\n  preset: paper\n", &err) < 0) {
+        fail_msg("%s", err.text);
+    }
+    expect_paper(&c.sft);
+    char *path = mla_fs_join(dir, "saved.yaml");
+    assert_int_equal(mla_config_save(&c, path, &err), 0);
+    if (mla_config_load(&again, path, &err) < 0) fail_msg("%s", err.text);
+    expect_paper(&again.sft);
+    free(path);
+    mla_config_clear(&c);
+    mla_config_clear(&again);
+}
+
 static int make_dir(void **state) {
     (void)state;
     return mkdtemp(dir) ? 0 : -1;
@@ -130,6 +166,7 @@ int main(void) {
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_reward_and_flags),
+        cmocka_unit_test(test_preset),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }

@@ -76,7 +76,9 @@ static void save(int done, bool traced) {
     for (int i = 0; i < done; i++) mla_adamw_step(t.opt, 0.1);
     mla__critic_set_bias(t.critic, done);
     if (traced && (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0 || raise(SIGSTOP) < 0)) _exit(2);
-    must(mla__checkpoint_save(checkpoint, t.policy, t.opt, t.critic, done, &err), &err);
+    const mla_trained what = {.policy = t.policy, .opt = t.opt, .critic = t.critic};
+    json_t *trainer_state = json_pack("{s:i}", "done", done);
+    must(mla__checkpoint_save(checkpoint, &what, trainer_state, &err), &err);
 }
 
 static void resume(int done) {
@@ -84,7 +86,8 @@ static void resume(int done) {
     trainer t;
     must(mla__checkpoint_done(checkpoint, &err) == done ? 0 : -1, &err);
     open_trainer(&t, checkpoint);
-    must(mla__checkpoint_load(checkpoint, t.opt, t.critic, &err), &err);
+    const mla_trained what = {.policy = t.policy, .opt = t.opt, .critic = t.critic};
+    must(mla__checkpoint_load(checkpoint, &what, &err), &err);
     float hidden[32] = {0}, value;
     mla__critic_value(t.critic, hidden, 1, &value);
     if (value != (float)done) _exit(3);

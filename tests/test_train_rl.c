@@ -100,7 +100,8 @@ static int teach(world *w, const char *text, mla_err *err) {
     char *model = at("model"), *from = at("expert/sft/steps.jsonl");
     mla_policy *policy = open_tiny(model, err);
     mla_sft_options sft = mla_sft_options_default();
-    sft.lr = 1e-2, sft.epochs = 30, sft.batch = 1, sft.compute = MLA_COMPUTE_F32;
+    sft.schedule.lr = 1e-2, sft.epochs = 30, sft.batch = 1, sft.val_actions = 0;
+    sft.compute = MLA_COMPUTE_F32;
     int rc = policy ? teach_reply(w, policy, from, text, err) : -1;
     if (rc == 0) rc = mla_sft_run(w->run, model, &sft, err) == 1 ? 0 : -1;
     mla_policy_free(policy);

@@ -147,6 +147,11 @@ void mla_prompt_render(const mla_policy *policy, const mla_view *view,
 void mla_prompt_text(const mla_view *view, const mla_prompt_options *options, char **system,
                      char **user);
 
+// The script that a rendered prompt shows, as much of it as is shown, and its name; caller frees
+// both. False: these ids are no such prompt.
+bool mla_prompt_script(const mla_policy *policy, const int32_t *ids, size_t n, char **name,
+                       char **script);
+
 typedef struct mla_policy_actor {
     mla_policy *policy;            // borrowed
     mla_prompt_options prompt;

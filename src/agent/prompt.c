@@ -178,6 +178,24 @@ void mla_prompt_render(const mla_policy *policy, const mla_view *view,
     }
 }
 
+// As user_turn and script_part have it.
+bool mla_prompt_script(const mla_policy *policy, const int32_t *ids, size_t n, char **name,
+                       char **script) {
+    static const char now[] = "\n# Now\nSteps left: ";
+    while (n && ids[n - 1] != mla_chat_end_of_turn(policy)) n--;
+    char *text = mla_tokenizer_decode(mla_policy_tokenizer(policy), ids, n, NULL);
+    const char *at = NULL;
+    for (const char *p = text; (p = strstr(p, now)); p++) at = p;
+    at = at ? strstr(at + strlen(now), "\n# ") : NULL;
+    const char *line = at ? strchr(at + 3, '\n') : NULL;
+    if (line) {
+        *name = mla_strndup(at + 3, (size_t)(line - at) - 3);
+        *script = mla_strdup(line + 1);
+    }
+    free(text);
+    return line != NULL;
+}
+
 void mla_prompt_text(const mla_view *view, const mla_prompt_options *options, char **system,
                      char **user) {
     mla_buf rules, text;

@@ -107,7 +107,7 @@ void mla_pipeline_close(mla_pipeline *pipeline);
 typedef struct mla_stage {
     const char *name;
     int (*run)(mla_pipeline *pipeline, mla_err *err);  // 1 finished, 0 stopped, -1 error
-    const char *products[4];                           // what it makes, in the run folder
+    const char *products[8];                           // what it makes, in the run folder
 } mla_stage;
 const mla_stage *mla_stages(size_t *n);                 // in order
 // Runs one stage unless it is marked done; marks it when it has finished. `force` first removes

@@ -54,13 +54,32 @@
     X(REAL, mix_looks, mix.looks, 0, 1)                       \
     X(REAL, val_share, val_share, 0, 0.9)
 #define SFT_FIELDS(X)                                         \
-    X(REAL, lr, lr, 0, 1)                                     \
-    X(INT, warmup_steps, warmup_steps, 0, 1000000)            \
+    X(PRESET, preset, preset, 0, 0)                           \
+    X(METHOD, method, method, 0, 0)                           \
+    X(INT, lora_rank, lora.rank, 1, MLA_RANK_MAX)             \
+    X(FLOAT, lora_alpha, lora.alpha, 0, 1e6)                  \
+    X(BOOL, lora_rslora, lora.rslora, 0, 1)                   \
+    X(FLOAT, lora_dropout, lora.dropout, 0, 0.99)             \
+    X(TARGETS, lora_targets, lora.targets, 0, 0)              \
+    X(REAL, lr, schedule.lr, 0, 1)                            \
+    X(SHAPE, schedule, schedule.shape, 0, 0)                  \
+    X(REAL, lr_floor, schedule.floor, 0, 1)                   \
+    X(INT, warmup_steps, schedule.warmup_steps, 0, 1000000)   \
+    X(REAL, warmup_ratio, schedule.warmup_ratio, 0, 1)        \
     X(INT, epochs, epochs, 1, 1000)                           \
     X(INT, batch, batch, 1, 4096)                             \
+    X(INT, cutoff, cutoff, 16, 10000000)                      \
+    X(INT, pack_tokens, pack_tokens, 64, 1000000)             \
+    X(INT, recompute, recompute, 0, 1)                        \
     X(REAL, weight_decay, weight_decay, 0, 10)                \
     X(REAL, clip_norm, clip_norm, 0, 1e9)                     \
-    X(INT, checkpoint_seconds, checkpoint_seconds, 0, 1000000)
+    X(REAL, ema, ema, 0, 0.999999)                            \
+    X(INT, val_every, val_every, 0, 1000000)                  \
+    X(INT, val_actions, val_actions, 0, 4096)                 \
+    X(INT, val_max_new, val_max_new, 1, 100000)               \
+    X(BEST, keep, keep, 0, 0)                                 \
+    X(INT, patience, patience, 0, 1000000)                    \
+    X(REAL, checkpoint_seconds, checkpoint_seconds, 0, 1000000)
 #define RL_FIELDS(X)                                          \
     X(INT, iterations, iterations, 1, 1000000)                \
     X(INT, states, states, 1, 4096)                           \
@@ -264,6 +283,44 @@ static int bad_name(const place *at, const char *key, const char *text, const ch
                        wanted);
 }
 
+// One of an enum's names, by its parser.
+static int read_enum(const place *at, const char *key, const char *text, const char *wanted,
+                     int (*parse)(const char *), int *out) {
+    *out = parse(text);
+    return *out < 0 ? bad_name(at, key, text, wanted) : 0;
+}
+#define ENUM_READER(TYPE, type, parse, wanted)                                                  \
+    static int read_##TYPE(const place *at, const char *key, const char *text, double lo,       \
+                           double hi, type *out) {                                              \
+        int found;                                                                              \
+        (void)lo, (void)hi;                                                                     \
+        if (read_enum(at, key, text, wanted, parse, &found) < 0) return -1;                     \
+        *out = (type)found;                                                                     \
+        return 0;                                                                               \
+    }
+ENUM_READER(PRESET, mla_sft_preset, mla_sft_preset_parse, "\"none\" or \"paper\"")
+ENUM_READER(METHOD, mla_sft_method, mla_sft_method_parse, "\"full\" or \"lora\"")
+ENUM_READER(SHAPE, mla_schedule_shape, mla_schedule_shape_parse,
+            "\"cosine\", \"linear\" or \"constant\"")
+ENUM_READER(BEST, mla_sft_keep, mla_sft_keep_parse,
+            "\"last\", \"val_loss\" or \"action_accuracy\"")
+
+static int read_BOOL(const place *at, const char *key, const char *text, double lo, double hi,
+                     bool *out) {
+    int value;
+    if (read_INT(at, key, text, lo, hi, &value) < 0) return -1;
+    *out = value;
+    return 0;
+}
+
+static int read_TARGETS(const place *at, const char *key, const char *text, double lo, double hi,
+                        unsigned *out) {
+    (void)lo, (void)hi;
+    if (mla_targets_parse(out, text) == 0) return 0;
+    return bad_name(at, key, text, "\"all\" or names of linear layers (q_proj, k_proj, v_proj, "
+                    "o_proj, gate_proj, up_proj, down_proj) with commas between");
+}
+
 static int read_ACTIONS(const place *at, const char *key, const char *text, double lo, double hi,
                         mla_action_set *out) {
     (void)lo, (void)hi;
@@ -375,6 +432,16 @@ static mla_config defaults(void) {
         .prompt = mla_prompt_options_default(), .editor = mla_editor_options_default()};
 }
 
+// A preset changes what the keys beside it start from.
+static int apply_preset(mla_config *c, const raw_sft *raw, const char *path, mla_err *err) {
+    const place at = {.path = path, .within = "sft", .err = err};
+    mla_sft_preset preset = MLA_SFT_NONE;
+    if (!raw || !raw->preset) return 0;
+    if (read_PRESET(&at, "preset", raw->preset, 0, 0, &preset) < 0) return -1;
+    mla_sft_preset_apply(&c->sft, preset);
+    return 0;
+}
+
 // One seed, one prompt, one way to compute: every stage's options get them from the top.
 static void spread(mla_config *c) {
     c->collect.seed = c->data.seed = c->sft.seed = c->rl.seed = c->eval.seed = c->seed;
@@ -382,6 +449,7 @@ static void spread(mla_config *c) {
     c->collect.prompt = c->prompt;
     c->data.prompt = c->rl.prompt = c->eval.prompt = c->prompt;
     c->sft.compute = c->rl.compute = c->compute;
+    c->sft.actions = c->prompt.actions;
 }
 
 static void take_tasks(mla_config *out, const raw_tasks *raw) {
@@ -403,6 +471,7 @@ static int take(mla_config *out, const raw_config *raw, const char *path, mla_er
     out->note = mla_strdup(raw->note);
     out->model = mla_strdup(raw->model);
     if (raw->tasks) take_tasks(out, raw->tasks);
+    if (apply_preset(out, raw->sft, path, err) < 0) return -1;
 #define READ_SECTION(section, fields, options) \
     if (read_##section(&out->section, raw->section, path, err) < 0) return -1;
     SECTIONS(READ_SECTION)
@@ -456,9 +525,22 @@ static void write_actions(mla_buf *out, const char *key, mla_action_set set) {
     free(text);
 }
 
+static void write_targets(mla_buf *out, const char *key, unsigned targets) {
+    char *text = mla_targets_text(targets);
+    mla_buf_printf(out, "  %s: \"%s\"\n", key, text);
+    free(text);
+}
+
 #define WRITE_INT(key, value) mla_buf_printf(out, "  %s: %d\n", key, value)
 #define WRITE_REAL(key, value) mla_buf_printf(out, "  %s: %.17g\n", key, value)
 #define WRITE_FLOAT(key, value) mla_buf_printf(out, "  %s: %.9g\n", key, value)
+#define WRITE_BOOL(key, value) WRITE_INT(key, (int)(value))
+#define WRITE_NAME(key, name) mla_buf_printf(out, "  %s: %s\n", key, name)
+#define WRITE_PRESET(key, value) WRITE_NAME(key, mla_sft_preset_name(value))
+#define WRITE_METHOD(key, value) WRITE_NAME(key, mla_sft_method_name(value))
+#define WRITE_SHAPE(key, value) WRITE_NAME(key, mla_schedule_shape_name(value))
+#define WRITE_BEST(key, value) WRITE_NAME(key, mla_sft_keep_name(value))
+#define WRITE_TARGETS(key, value) write_targets(out, key, value)
 #define WRITE_ENTRIES(key, value) \
     mla_buf_printf(out, "  %s: %s\n", key, mla_prompt_entries_name(value))
 #define WRITE_EXPERT(key, value) mla_buf_printf(out, "  %s: %s\n", key, mla_expert_kind_name(value))

@@ -328,8 +328,8 @@ const mla_stage *mla_stages(size_t *n) {
     static const mla_stage stages[] = {
         {"collect", run_collect, {"expert", "sft/steps.jsonl", "sft/validation.jsonl",
                                   "sft/data.json"}},
-        {"sft", run_sft, {"sft/model", "sft/checkpoint", "sft/metrics.jsonl",
-                          "sft/" MLA_TENSORBOARD_FILE}},
+        {"sft", run_sft, {"sft/model", "sft/adapter", "sft/best", "sft/checkpoint",
+                          "sft/metrics.jsonl", "sft/" MLA_TENSORBOARD_FILE}},
         {"rl", run_rl, {"rl"}},
         {"eval", run_eval, {"eval"}},
         {"report", run_report, {"report.html"}},

@@ -36,6 +36,9 @@ typedef struct mla_adapter_options {
 mla_adapter_options mla_adapter_options_default(void);   // rank 16, alpha 32, all targets
 float mla_adapter_scale(const mla_adapter_options *options);
 const char *mla_target_name(mla_target target);          // "q_proj"
+// A set of targets: "all", or names with commas between. -1 when one is not known or none is there.
+MLA_MUST_USE int mla_targets_parse(unsigned *out, const char *text);
+char *mla_targets_text(unsigned targets);                // as parsed; caller frees
 
 // ---- on a model ------------------------------------------------------------------------------
 // These change what the model computes, so they raise its version; they come before its optimiser

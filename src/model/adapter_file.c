@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/fs.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -40,6 +41,37 @@ const char *mla_target_name(mla_target target) {
     static const char *const names[] = {MLA_TARGETS(NAME)};
 #undef NAME
     return names[target];
+}
+
+static int target_of(const char *name, size_t len) {
+    for (int t = 0; t < MLA_TARGET_COUNT; t++) {
+        const char *known = mla_target_name((mla_target)t);
+        if (strlen(known) == len && strncmp(known, name, len) == 0) return t;
+    }
+    return -1;
+}
+
+int mla_targets_parse(unsigned *out, const char *text) {
+    *out = strcmp(text, "all") == 0 ? MLA_TARGETS_ALL : 0;
+    for (const char *at = *out ? "" : text; *at;) {
+        at += strspn(at, " ,");
+        size_t len = strcspn(at, " ,");
+        int target = target_of(at, len);
+        if (len && target < 0) return -1;
+        if (len) *out |= 1u << target;
+        at += len;
+    }
+    return *out ? 0 : -1;
+}
+
+char *mla_targets_text(unsigned targets) {
+    if (targets == MLA_TARGETS_ALL) return mla_strdup("all");
+    mla_buf text;
+    mla_buf_init(&text, 256);
+    for (int t = 0; t < MLA_TARGET_COUNT; t++)
+        if (targets >> t & 1)
+            mla_buf_printf(&text, "%s%s", text.len ? "," : "", mla_target_name((mla_target)t));
+    return mla_buf_take(&text);
 }
 
 void mla__target_shape(const mla_model_config *config, mla_target target, int *out, int *in) {

@@ -42,7 +42,8 @@ mla_policy *mla_policy_open(const char *path, const mla_policy_options *options,
     mla_policy *policy = MLA_NEW(mla_policy);
     policy->kv_bytes = options->kv_bytes;
     policy->voice = voice_create(mla_weights_vocab(weights), path, err);
-    const mla_model_options wanted = {.compute = options->compute, .trainable = options->trainable};
+    const mla_model_options wanted = {.compute = options->compute, .trainable = options->trainable,
+                                      .adaptable = options->adaptable};
     if (policy->voice) policy->model = mla_model_from_weights(weights, &wanted, err);
     mla_weights_close(weights);
     if (policy->model && options->adapter &&

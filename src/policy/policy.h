@@ -12,6 +12,7 @@
 typedef struct mla_policy_options {
     mla_compute compute;
     bool trainable;
+    bool adaptable;           // as mla_model_options: for who adds an adapter to train
     size_t kv_bytes;          // ceiling of the KV cache
     const char *adapter;      // a LoRA adapter's folder, laid over the weights as it is, or NULL
 } mla_policy_options;
@@ -76,6 +77,7 @@ typedef struct mla_group {
     mla_ids ids;
     mla_segment *segments;    // [n_segments], owned
     int n_segments;
+    int state;                // segment of the state that actions are added to
     int *rows;                // [n_rows], owned
     int32_t *targets;         // [n_rows], owned
     int *action_of;           // [n_rows], owned: which action the row belongs to
@@ -83,6 +85,8 @@ typedef struct mla_group {
 } mla_group;
 
 void mla_group_init(mla_group *group, const int32_t *prompt, size_t n_prompt);
+// Another state in the same batch, which the next actions belong to; neither sees the other.
+void mla_group_state(mla_group *group, const int32_t *prompt, size_t n_prompt);
 void mla_group_add(mla_group *group, const int32_t *action, size_t n_action);
 void mla_group_clear(mla_group *group);
 mla_token_batch mla_group_batch(const mla_group *group);               // borrows

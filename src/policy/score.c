@@ -6,27 +6,32 @@
 #include "policy/internal.h"
 
 void mla_group_init(mla_group *group, const int32_t *prompt, size_t n_prompt) {
-    MLA_ASSERT(n_prompt > 0);
     *group = (mla_group){0};
-    mla_ids_append(&group->ids, prompt, n_prompt);
-    group->segments = MLA_NEW(mla_segment);
-    group->segments[0] = (mla_segment){.start = 0, .len = (int)n_prompt, .parent = -1};
-    group->n_segments = 1;
+    mla_group_state(group, prompt, n_prompt);
+}
+
+static void add_segment(mla_group *group, const int32_t *ids, size_t n, int parent) {
+    group->segments = mla_realloc(group->segments, (size_t)group->n_segments + 1,
+                                  sizeof *group->segments);
+    group->segments[group->n_segments++] =
+        (mla_segment){.start = (int)group->ids.len, .len = (int)n, .parent = parent};
+    mla_ids_append(&group->ids, ids, n);
+}
+
+void mla_group_state(mla_group *group, const int32_t *prompt, size_t n_prompt) {
+    MLA_ASSERT(n_prompt > 0);
+    group->state = group->n_segments;
+    add_segment(group, prompt, n_prompt, -1);
 }
 
 // The first token is predicted at the prompt's last row and the last token predicts nothing, so an
 // action of n tokens adds n - 1 to the batch.
 void mla_group_add(mla_group *group, const int32_t *action, size_t n_action) {
     MLA_ASSERT(n_action > 0);
-    int n = (int)n_action, start = (int)group->ids.len, last = group->segments[0].len - 1;
+    int n = (int)n_action, start = (int)group->ids.len;
+    int last = group->segments[group->state].start + group->segments[group->state].len - 1;
     int which = group->n_rows ? group->action_of[group->n_rows - 1] + 1 : 0;
-    if (n > 1) {
-        mla_ids_append(&group->ids, action, n_action - 1);
-        group->segments = mla_realloc(group->segments, (size_t)group->n_segments + 1,
-                                      sizeof *group->segments);
-        group->segments[group->n_segments++] =
-            (mla_segment){.start = start, .len = n - 1, .parent = 0};
-    }
+    if (n > 1) add_segment(group, action, n_action - 1, group->state);
     size_t rows = (size_t)(group->n_rows + n);
     group->rows = mla_realloc(group->rows, rows, sizeof *group->rows);
     group->targets = mla_realloc(group->targets, rows, sizeof *group->targets);

@@ -3,35 +3,50 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/fs.h"
 #include "base/mem.h"
 #include "train/internal.h"
 
-static int write_parts(const char *dir, const mla_adamw *opt, const mla_critic *critic, int done,
-                       mla_err *err) {
-    char *path = mla_fs_join(dir, "optimizer.bin");
-    int rc = mla_adamw_save(opt, path, err);
-    free(path);
-    if (rc == 0 && critic) {
-        path = mla_fs_join(dir, "critic.bin");
-        rc = mla__critic_save(critic, path, err);
-        free(path);
+static int write_weights(const mla_policy *policy, mla_model *model, const char *dir,
+                         mla_err *err) {
+    int adapters = mla_adapter_count(model);
+    if (!adapters) return mla_policy_save(policy, dir, true, err);
+    return mla_adapter_save(model, adapters - 1, dir, true, err);
+}
+
+// What trainer.json is beside: names of files, and what writes and reads them. NULLs are left out.
+static int each_part(const char *dir, const mla_trained *what, bool save, mla_err *err) {
+    char *opt = mla_fs_join(dir, "optimizer.bin"), *critic = mla_fs_join(dir, "critic.bin");
+    char *ema = mla_fs_join(dir, "ema.bin");
+    int rc = save ? mla_adamw_save(what->opt, opt, err) : mla_adamw_load(what->opt, opt, err);
+    if (rc == 0 && what->critic) {
+        rc = save ? mla__critic_save(what->critic, critic, err)
+                  : mla__critic_load(what->critic, critic, err);
     }
-    if (rc < 0) return rc;
-    path = mla_fs_join(dir, "trainer.json");
-    json_t *state = json_pack("{s:i}", "done", done);
-    rc = mla_json_write_file(path, state, err);
-    json_decref(state);
+    if (rc == 0 && what->ema) {
+        rc = save ? mla__ema_save(what->ema, ema, err) : mla__ema_load(what->ema, ema, err);
+    }
+    free(opt);
+    free(critic);
+    free(ema);
+    return rc;
+}
+
+static int write_state(const char *dir, const json_t *state, mla_err *err) {
+    char *path = mla_fs_join(dir, "trainer.json");
+    int rc = mla_json_write_file(path, state, err);
     free(path);
     return rc;
 }
 
-int mla__checkpoint_save(const char *dir, const mla_policy *policy, const mla_adamw *opt,
-                         const mla_critic *critic, int done, mla_err *err) {
+int mla__checkpoint_save(const char *dir, const mla_trained *what, const json_t *state,
+                         mla_err *err) {
     char *fresh = mla_format("%s.new", dir);
-    int rc = mla_policy_save(policy, fresh, true, err);
-    if (rc == 0) rc = write_parts(fresh, opt, critic, done, err);
+    int rc = write_weights(what->policy, mla_policy_model(what->policy), fresh, err);
+    if (rc == 0) rc = each_part(fresh, what, true, err);
+    if (rc == 0) rc = write_state(fresh, state, err);
     if (rc == 0) rc = mla_fs_replace_dir(fresh, dir, err);
     free(fresh);
     return rc;
@@ -66,28 +81,39 @@ static int recover(const char *dir, mla_err *err) {
     return rc < 0 ? rc : clear_away(dir, err);
 }
 
+json_t *mla__checkpoint_state(const char *dir, mla_err *err) {
+    char *path = mla_fs_join(dir, "trainer.json");
+    json_t *state = mla_json_read_file(path, (size_t)1 << 20, err);
+    if (state && mla_json_get_int(state, "done", -1) < 0) {
+        mla_err_set(err, "%s: no \"done\" in it; remove the checkpoint", path);
+        json_decref(state);
+        state = NULL;
+    }
+    free(path);
+    return state;
+}
+
 int mla__checkpoint_done(const char *dir, mla_err *err) {
     if (recover(dir, err) < 0) return -1;
     char *path = mla_fs_join(dir, "trainer.json");
-    int done = 0;
-    if (mla_fs_exists(path)) {
-        json_t *state = mla_json_read_file(path, 4096, err);
-        done = state ? (int)mla_json_get_int(state, "done", -1) : -1;
-        if (state && done < 0)
-            mla_err_set(err, "%s: no \"done\" in it; remove the checkpoint", path);
-        json_decref(state);
-    }
+    bool there = mla_fs_exists(path);
     free(path);
+    if (!there) return 0;
+    json_t *state = mla__checkpoint_state(dir, err);
+    int done = state ? (int)mla_json_get_int(state, "done", 0) : -1;
+    json_decref(state);
     return done;
 }
 
-int mla__checkpoint_load(const char *dir, mla_adamw *opt, mla_critic *critic, mla_err *err) {
-    char *path = mla_fs_join(dir, "optimizer.bin");
-    int rc = mla_adamw_load(opt, path, err);
-    free(path);
-    if (rc < 0 || !critic) return rc;
-    path = mla_fs_join(dir, "critic.bin");
-    rc = mla__critic_load(critic, path, err);
-    free(path);
+int mla__checkpoint_load(const char *dir, const mla_trained *what, mla_err *err) {
+    return each_part(dir, what, false, err);
+}
+
+int mla__checkpoint_remove(const char *dir, mla_err *err) {
+    char *mark = mla_fs_join(dir, "trainer.json");
+    int rc = unlink(mark) < 0 && errno != ENOENT
+                 ? mla_err_set(err, "%s: cannot be removed: %s", mark, strerror(errno))
+                 : mla_fs_remove_tree(dir, err);
+    free(mark);
     return rc;
 }

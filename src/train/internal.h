@@ -21,16 +21,38 @@ MLA_MUST_USE int mla__critic_load(mla_critic *critic, const char *path, mla_err 
 
 // ---- checkpoints: a Hugging Face folder in fp32 plus the trainer's state ---------------------
 
-// Writes <dir>.new with the model, optimizer.bin, critic.bin (critic may be NULL) and at last
-// trainer.json {"done": done}, and renames it; the old one goes only when the new one is whole.
-MLA_MUST_USE int mla__checkpoint_save(const char *dir, const mla_policy *policy,
-                                      const mla_adamw *opt, const mla_critic *critic, int done,
-                                      mla_err *err);
+typedef struct mla_ema mla_ema;
+
+typedef struct mla_trained {   // all borrowed
+    mla_policy *policy;        // its weights, or of one with a trainable adapter that one, the last
+    mla_adamw *opt;
+    mla_critic *critic;        // may be NULL, as may be
+    mla_ema *ema;
+} mla_trained;
+
+// Writes <dir>.new with the weights, optimizer.bin, critic.bin, ema.bin and at last trainer.json,
+// which is `state` and says {"done": n}, and renames it; the old one goes only when the new one is
+// whole.
+MLA_MUST_USE int mla__checkpoint_save(const char *dir, const mla_trained *what,
+                                      const json_t *state, mla_err *err);
 // How many steps or iterations a checkpoint has behind it; 0 when there is none; -1 on error. Puts
 // right first what a kill in mla__checkpoint_save left; call it before all else.
 int mla__checkpoint_done(const char *dir, mla_err *err);
-MLA_MUST_USE int mla__checkpoint_load(const char *dir, mla_adamw *opt, mla_critic *critic,
-                                      mla_err *err);
+// trainer.json of a checkpoint that is there. Caller owns; NULL on error.
+json_t *mla__checkpoint_state(const char *dir, mla_err *err);
+// All but the weights, which come with the model.
+MLA_MUST_USE int mla__checkpoint_load(const char *dir, const mla_trained *what, mla_err *err);
+// It is none any more from the first moment on.
+MLA_MUST_USE int mla__checkpoint_remove(const char *dir, mla_err *err);
+
+// ---- an exponential moving average of the weights (train/ema.c) ------------------------------
+
+mla_ema *mla__ema_create(mla_model *model, double decay);  // begins with the weights as they are
+void mla__ema_free(mla_ema *ema);
+void mla__ema_update(mla_ema *ema);     // average = decay average + (1 - decay) weights
+void mla__ema_swap(mla_ema *ema);      // the model gets the average or, called again, its own back
+MLA_MUST_USE int mla__ema_save(const mla_ema *ema, const char *path, mla_err *err);
+MLA_MUST_USE int mla__ema_load(mla_ema *ema, const char *path, mla_err *err);
 
 // ---- one iteration's experience (train/rollout.c) --------------------------------------------
 

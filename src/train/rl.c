@@ -185,9 +185,17 @@ static int iterate(rl *r, int iteration, tally *t, mla_err *err) {
     return rc;
 }
 
+static mla_trained trained(const rl *r) {
+    return (mla_trained){.policy = r->trainer.policy, .opt = r->trainer.opt,
+                         .critic = r->trainer.critic};
+}
+
 static int save(const rl *r, int done, mla_err *err) {
-    return mla__checkpoint_save(r->checkpoint, r->trainer.policy, r->trainer.opt, r->trainer.critic,
-                                done, err);
+    const mla_trained what = trained(r);
+    json_t *state = json_pack("{s:i}", "done", done);
+    int rc = mla__checkpoint_save(r->checkpoint, &what, state, err);
+    json_decref(state);
+    return rc;
 }
 
 // Iterations after `done`. 1: all done, 0: stopped with a checkpoint, -1.
@@ -251,7 +259,8 @@ static int rl_open(rl *r, mla_run *run, const char *start_path, mla_err *err) {
     t->opt = mla_adamw_create(model, &adamw);
     t->acts = mla_activations_create(model);
     t->critic = mla__critic_create(mla_model_get_config(model)->dim);
-    if (done && mla__checkpoint_load(r->checkpoint, t->opt, t->critic, err) < 0) return -1;
+    const mla_trained what = trained(r);
+    if (done && mla__checkpoint_load(r->checkpoint, &what, err) < 0) return -1;
     return open_logs(r, run, done, err) == 0 ? done : -1;
 }
 
@@ -278,7 +287,7 @@ int mla_rl_run(mla_run *run, mla_agent *agent, const char *start_path, const mla
     if (rc == 1) {
         char *model = mla_run_path(run, "rl/model");
         if (mla_policy_save(r.trainer.policy, model, false, err) < 0) rc = -1;
-        if (rc == 1 && mla_fs_remove_tree(r.checkpoint, err) < 0) rc = -1;
+        if (rc == 1 && mla__checkpoint_remove(r.checkpoint, err) < 0) rc = -1;
         free(model);
     }
     rl_clear(&r);

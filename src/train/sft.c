@@ -1,5 +1,7 @@
 // Supervised fine-tuning on sft/steps.jsonl: the loss is the negative log-probability of the action
-// tokens, their end-of-turn tokens included, every token of the data set weighing the same.
+// tokens, their end-of-turn tokens included, every token of the data set weighing the same. The
+// algorithm is learn_step; what is learned in which step is in sft_data.c, validation in
+// sft_validate.c, and what becomes the result in sft_result.c.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,116 +9,71 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/ram.h"
 #include "base/rng.h"
 #include "record/metrics.h"
-#include "train/internal.h"
-
-mla_sft_options mla_sft_options_default(void) {
-    return (mla_sft_options){.lr = 1e-4, .warmup_steps = 2, .epochs = 1, .batch = 4,
-                             .clip_norm = 1.0, .checkpoint_seconds = 120,
-                             .compute = mla_compute_best(), .seed = 1};
-}
+#include "train/sft_internal.h"
 
 typedef struct {
     const mla_sft_options *options;
+    mla__sft_data data;
+    mla__sft_plan plan;
+    mla__sft_result result;
     mla_policy *policy;
     mla_activations *acts;
     mla_adamw *opt;
-    mla_steps data;            // samples, in the file's order
-    size_t *first;  // [n_states + 1]: a state's samples are data [first[i], first[i + 1])
-    size_t n_states, n_train;  // the states after n_train are for validation
-    int total_steps;
-    double step_tokens;        // with a loss, in a step on the average
+    mla_ema *ema;              // or NULL
     long long seen_tokens;     // through the network, former runs included
+    json_t *line;              // of the metrics, of a step that is not validated yet; or NULL
     char *checkpoint, *metrics;
     mla_metrics *log;
+    mla_progress bar;
 } sft;
 
-typedef struct {
-    double loss, val_loss, lr, grad_norm, seconds;
-    int tokens;                // in the loss
-    int seen;                  // through the network
-} sft_step;
+// ---- what goes wrong -------------------------------------------------------------------------
 
-// Samples of one state stand together in the file; up to STATE_MAX of them share its tokens.
-#define STATE_MAX 16
-
-static bool same_state(const mla_step *a, const mla_step *b) {
-    return a->n_prompt == b->n_prompt &&
-           memcmp(a->prompt_ids, b->prompt_ids, a->n_prompt * sizeof *a->prompt_ids) == 0;
+static mla_trained trained(const sft *s) {
+    return (mla_trained){.policy = s->policy, .opt = s->opt, .ema = s->ema};
 }
 
-// Of the samples behind those whose states are known; what is trained on and what is held back
-// never share a state.
-static void find_states(sft *s) {
-    size_t known = s->n_states ? s->first[s->n_states] : 0;
-    s->first = mla_realloc(s->first, s->data.len + 1, sizeof *s->first);
-    for (size_t i = known; i < s->data.len; i++) {
-        const mla_step *items = s->data.items;
-        bool goes_on = i > known && same_state(&items[i], &items[i - 1]) &&
-                       i - s->first[s->n_states - 1] < STATE_MAX;
-        if (!goes_on) s->first[s->n_states++] = i;
-    }
-    s->first[s->n_states] = s->data.len;
-}
-
-static int action_tokens(const sft *s, size_t state) {
-    int tokens = 0;
-    for (size_t i = s->first[state]; i < s->first[state + 1]; i++) {
-        tokens += (int)s->data.items[i].n_action;
-    }
-    return tokens;
-}
-
-// The samples of a file of the data set, behind those that are there.
-static int read_samples(sft *s, const mla_run *run, const char *name, mla_err *err) {
-    char *path = mla_run_path(run, name);
-    mla_steps more;
-    int rc = mla_store_read(path, &more, err);
-    for (size_t i = 0; rc == 0 && i < more.len; i++) {
-        if (!more.items[i].n_prompt || !more.items[i].n_action) {
-            rc = mla_err_set(err, "%s: line %zu has no prompt_ids or action_ids; remake the data "
-                             "set with `mlagent collect`", path, i + 1);
-            break;
-        }
-        mla_steps_push_take(&s->data, &more.items[i]);
-        mla_step_init(&more.items[i]);
-    }
-    mla_steps_clear(&more);
-    if (rc == 0 && !s->data.len) rc = mla_err_set(err, "%s: no samples to train on", path);
-    free(path);
-    if (rc == 0) find_states(s);
+static int checkpoint(const sft *s, int done, mla_err *err) {
+    const mla_trained what = trained(s);
+    json_t *state = json_pack("{s:i, s:I, s:o, s:O?}", "done", done, "seen_tokens",
+                              (json_int_t)s->seen_tokens, "result",
+                              mla__sft_result_to_json(&s->result), "line", s->line);
+    int rc = mla__checkpoint_save(s->checkpoint, &what, state, err);
+    json_decref(state);
     return rc;
 }
 
-// The data set has chosen what is held back: no state or trajectory of it is trained on.
-static int read_data(sft *s, const mla_run *run, mla_err *err) {
-    if (read_samples(s, run, "sft/steps.jsonl", err) < 0) return -1;
-    s->n_train = s->n_states;
-    int rc = read_samples(s, run, "sft/validation.jsonl", err);
-    size_t batch = (size_t)s->options->batch;
-    size_t steps = (s->n_train + batch - 1) / batch;
-    s->total_steps = (int)steps * s->options->epochs;
-    for (size_t i = 0; i < s->n_train; i++) s->step_tokens += action_tokens(s, i) / (double)steps;
-    return rc;
+// The gradient of a step is dropped; nothing else has changed since the step before it.
+static int stop_at_last_good(sft *s, int step, const char *what, size_t sample, mla_err *err) {
+    const mla_step *at = &s->data.samples.items[sample];
+    mla_model_zero_grad(mla_policy_model(s->policy));
+    if (checkpoint(s, step, err) < 0) return -1;
+    return mla_err_set(err, "fine-tuning: the %s of step %d is not a finite number, first of the "
+                       "sample in line %d of sft/steps.jsonl (%s, trajectory %s, step %d); %s is "
+                       "as step %d left it. Lower sft.lr, or take out the sample",
+                       what, step + 1, s->data.lines[sample], at->task, at->trajectory, at->index,
+                       s->checkpoint, step);
 }
 
-static mla_group state_group(const sft *s, size_t state) {
-    const mla_step *from = &s->data.items[s->first[state]];
-    mla_group group;
-    mla_group_init(&group, from->prompt_ids, from->n_prompt);
-    for (size_t i = 0; i < s->first[state + 1] - s->first[state]; i++) {
-        mla_group_add(&group, from[i].action_ids, from[i].n_action);
+static bool gradient_is_finite(mla_model *model) {
+    for (size_t i = 0; i < mla_model_params(model); i++) {
+        const mla_param *p = mla_model_param(model, i);
+        for (size_t k = 0; k < p->rows * p->cols; k++)
+            if (!isfinite(p->grad[k])) return false;
     }
-    return group;
+    return true;
 }
 
-// Adds the gradients of weight * (negative log-probability of the state's actions); returns that
-// sum.
-static double learn(sft *s, size_t state, double weight) {
-    mla_group group = state_group(s, state);
-    const mla_token_batch batch = mla_group_batch(&group);
-    const mla_head_rows head = mla_group_head(&group, 1.0f);
+// ---- the algorithm ---------------------------------------------------------------------------
+
+// Adds the gradients of weight * (negative log-probability of the pack's actions); returns that
+// sum without the weight. `culprit`, if it is not finite: the sample in which that begins.
+static double learn(sft *s, const mla__sft_pack *pack, double weight, size_t *culprit) {
+    const mla_token_batch batch = mla_group_batch(&pack->group);
+    const mla_head_rows head = mla_group_head(&pack->group, 1.0f);
     float *logprob = MLA_NEW_ARRAY(float, (size_t)head.n),
           *grad = MLA_NEW_ARRAY(float, (size_t)head.n);
     mla_model *model = mla_policy_model(s->policy);
@@ -124,174 +81,252 @@ static double learn(sft *s, size_t state, double weight) {
     mla_head_forward(model, s->acts, &head, logprob, NULL);
     double loss = 0;
     for (int i = 0; i < head.n; i++) {
-        loss -= logprob[i];
+        if (isfinite(loss)) *culprit = pack->samples[pack->group.action_of[i]];
+        loss -= (double)logprob[i];
         grad[i] = (float)-weight;
     }
-    mla_head_backward(model, s->acts, &head, grad, NULL);
-    mla_transformer_backward(model, &batch, s->acts);
-    s->seen_tokens += batch.n;
+    if (isfinite(loss)) {
+        mla_head_backward(model, s->acts, &head, grad, NULL);
+        mla_transformer_backward(model, &batch, s->acts);
+    }
     free(logprob);
     free(grad);
-    mla_group_clear(&group);
     return loss;
 }
 
-static double validate(sft *s) {
-    double loss = 0;
-    long long tokens = 0;
-    for (size_t i = s->n_train; i < s->n_states; i++) {
-        mla_group group = state_group(s, i);
-        float *logprob = MLA_NEW_ARRAY(float, (size_t)group.n_rows);
-        mla_policy_score(s->policy, &group, 1.0f, logprob);
-        for (int r = 0; r < group.n_rows; r++) loss -= logprob[r];
-        tokens += group.n_rows;
-        free(logprob);
-        mla_group_clear(&group);
+typedef struct {               // of a step
+    double loss;               // sum over the tokens with one
+    int targets, seen, samples;
+} tally;
+
+// The gradient of a step's states, pack by pack. 1, 0 when stopped, -1: the loss is not finite, and
+// `culprit` is the sample.
+static int accumulate(sft *s, int step, tally *t, size_t *culprit) {
+    const size_t *states = s->plan.order + s->plan.begin[step];
+    const size_t n = s->plan.begin[step + 1] - s->plan.begin[step];
+    for (size_t at = 0; at < n;) {
+        if (mla_stop_wanted()) return 0;
+        mla__sft_pack pack;
+        mla_activations_dropout(s->acts, mla_rng_derive(s->options->seed, (uint64_t)step, at, 5));
+        at += mla__sft_pack_make(&pack, &s->data, states + at, n - at, s->options->pack_tokens);
+        t->loss += learn(s, &pack, 1.0 / s->plan.step_targets, culprit);
+        t->targets += pack.group.n_rows;
+        t->seen += (int)pack.group.ids.len;
+        t->samples += (int)pack.n_samples;
+        mla__sft_pack_clear(&pack);
+        if (!isfinite(t->loss)) return -1;
+        mla_progress_set(&s->bar, step + (double)at / (double)n, "loss %.3f",
+                         t->loss / t->targets);
     }
-    return tokens ? loss / (double)tokens : NAN;
+    return 1;
 }
 
-static double learning_rate(const sft *s, int step) {
+// The first sample of the first state whose gradient alone is not finite; of the step, if none is.
+static size_t find_culprit(sft *s, int step) {
+    const size_t *states = s->plan.order + s->plan.begin[step];
+    const size_t n = s->plan.begin[step + 1] - s->plan.begin[step];
+    mla_model *model = mla_policy_model(s->policy);
+    for (size_t i = 0; i < n; i++) {
+        mla__sft_pack pack;
+        size_t culprit;
+        mla__sft_pack_make(&pack, &s->data, states + i, 1, 0);
+        learn(s, &pack, 1.0 / s->plan.step_targets, &culprit);
+        mla__sft_pack_clear(&pack);
+        bool finite = gradient_is_finite(model);
+        mla_model_zero_grad(model);
+        if (!finite) return s->data.states[states[i]].first;
+    }
+    return s->data.states[states[0]].first;
+}
+
+// One step of the optimiser on the mean loss of its action tokens. Tokens weigh the same in all
+// steps: one on a state with a single short action must not pull as hard as one on a state with ten
+// long ones. Leaves its line of the metrics. 1, 0 when stopped before the weights changed, -1.
+static int learn_step(sft *s, int step, mla_err *err) {
+    const double began = mla_clock();
+    const double lr = mla_schedule_lr(&s->options->schedule, step, s->plan.steps);
+    tally t = {0};
+    size_t culprit = 0;
+    int rc = accumulate(s, step, &t, &culprit);
+    if (rc < 0) return stop_at_last_good(s, step, "loss", culprit, err);
+    if (rc == 0) {
+        mla_model_zero_grad(mla_policy_model(s->policy));
+        return 0;
+    }
+    const double norm = mla_adamw_step(s->opt, lr);
+    if (!isfinite(norm)) return stop_at_last_good(s, step, "gradient", find_culprit(s, step), err);
+    if (s->ema) mla__ema_update(s->ema);
+    s->seen_tokens += t.seen;
+    const double seconds = mla_clock() - began;
+    s->line = json_pack(
+        "{s:i, s:o, s:o, s:n, s:n, s:b, s:i, s:i, s:I, s:o, s:o, s:o, s:o, s:n}", "step", step + 1,
+        "epoch", mla_json_number((double)s->plan.begin[step + 1] / (double)s->data.n_train), "loss",
+        mla_json_number(t.loss / t.targets), "val_loss", "action_accuracy", "best", false,
+        "samples", t.samples, "tokens", t.targets, "seen_tokens", (json_int_t)s->seen_tokens,
+        "tokens_per_second", mla_json_number(t.seen / seconds), "lr", mla_json_number(lr),
+        "grad_norm", mla_json_number(norm), "seconds", mla_json_number(seconds),
+        "validation_seconds");
+    MLA_ASSERT(s->line);
+    return 1;
+}
+
+static bool validation_is_due(const sft *s, int done) {
+    if (s->data.n_states == s->data.n_train) return false;
+    if (done == s->plan.steps) return true;
+    if (s->options->val_every) return done % s->options->val_every == 0;
+    for (int i = 0; i < s->plan.epochs; i++)
+        if (s->plan.epoch_end[i] == done) return true;
+    return false;
+}
+
+// With the averaged weights where there are such, for these become the result. 1, 0 when stopped,
+// -1.
+static int validate(sft *s, int done, mla_err *err) {
+    const double began = mla_clock();
+    mla__sft_score score;
+    if (s->ema) mla__ema_swap(s->ema);
+    mla_progress_set(&s->bar, done, "validating");
+    int rc = mla__sft_validate(&score, &s->data, s->options, s->policy, s->acts, err);
+    int better = rc == 1 ? mla__sft_result_offer(&s->result, &score, done, s->policy, err) : 0;
+    if (s->ema) mla__ema_swap(s->ema);
+    if (rc < 1 || better < 0) return rc < 1 ? rc : -1;
+    json_object_set_new(s->line, "val_loss", mla_json_number(score.loss));
+    json_object_set_new(s->line, "action_accuracy", mla_json_number(score.accuracy));
+    json_object_set_new(s->line, "best", json_boolean(better));
+    json_object_set_new(s->line, "validation_seconds", mla_json_number(mla_clock() - began));
+    return 1;
+}
+
+// The only place where a line of the metrics is written. 1, 0 when validation was stopped: the line
+// then goes into the checkpoint, and validation comes first next time. -1.
+static int close_step(sft *s, int done, mla_err *err) {
+    int rc = validation_is_due(s, done) ? validate(s, done, err) : 1;
+    if (rc < 1) return rc;
+    mla_progress_set(&s->bar, done, "loss %.3f, %.0f tok/s",
+                     mla_json_get_number(s->line, "loss", NAN),
+                     mla_json_get_number(s->line, "tokens_per_second", NAN));
+    json_t *line = s->line;
+    s->line = NULL;
+    return mla_metrics_append_take(s->log, line, err) < 0 ? -1 : 1;
+}
+
+// Steps after `done`. 1: all done, 0: stopped with a checkpoint, -1.
+static int train(sft *s, int done, mla_err *err) {
+    const double period = s->options->checkpoint_seconds;
+    double saved_at = mla_clock();
+    mla_progress_begin(&s->bar, "sft", "steps", s->plan.steps, done);
+    int rc = s->line ? close_step(s, done, err) : 1;
+    while (rc == 1 && done < s->plan.steps && !mla__sft_result_given_up(&s->result)) {
+        rc = learn_step(s, done, err);
+        if (rc == 1) rc = close_step(s, ++done, err);
+        bool due = period > 0 && mla_clock() - saved_at > period && done < s->plan.steps;
+        if (rc < 0 || (rc == 1 && !due)) continue;
+        if (checkpoint(s, done, err) < 0) return -1;
+        saved_at = mla_clock();
+    }
+    if (rc == 1) mla_progress_end(&s->bar);
+    return rc;
+}
+
+// ---- opening and closing ---------------------------------------------------------------------
+
+static int check_options(const sft *s, mla_err *err) {
     const mla_sft_options *o = s->options;
-    if (step < o->warmup_steps) return o->lr * (step + 1) / o->warmup_steps;
-    double t = (double)(step - o->warmup_steps) / fmax(1, s->total_steps - o->warmup_steps);
-    return o->lr * (0.1 + 0.9 * 0.5 * (1 + cos(3.14159265358979323846 * t)));
-}
-
-// The states of a step: epochs are shuffled anew, each by its own seed, so that a step depends on
-// its number alone and a resumed run goes on with the same ones.
-static size_t step_states(const sft *s, int step, size_t *out) {
-    size_t batch = (size_t)s->options->batch;
-    size_t per_epoch = (s->n_train + batch - 1) / batch;
-    size_t epoch = (size_t)step / per_epoch, from = (size_t)step % per_epoch * batch;
-    size_t *order = MLA_NEW_ARRAY(size_t, s->n_train);
-    for (size_t i = 0; i < s->n_train; i++) order[i] = i;
-    mla_rng rng;
-    mla_rng_init(&rng, mla_rng_derive(s->options->seed, epoch, 2, 0));
-    mla_rng_shuffle(&rng, order, s->n_train);
-    size_t n = s->n_train - from < batch ? s->n_train - from : batch;
-    memcpy(out, order + from, n * sizeof *out);
-    free(order);
-    return n;
-}
-
-// Tokens weigh the same in all steps: one on a state with a single short action must not pull as
-// hard as one on a state with ten long ones.
-static int train_step(sft *s, int step, sft_step *out, mla_err *err) {
-    double began = mla_clock();
-    long long seen = s->seen_tokens;
-    size_t *picked = MLA_NEW_ARRAY(size_t, (size_t)s->options->batch);
-    size_t n = step_states(s, step, picked);
-    *out = (sft_step){.lr = learning_rate(s, step), .val_loss = NAN};
-    for (size_t i = 0; i < n; i++) out->tokens += action_tokens(s, picked[i]);
-    double loss = 0;
-    for (size_t i = 0; i < n && isfinite(loss); i++) {
-        loss += learn(s, picked[i], 1.0 / s->step_tokens);
-    }
-    const mla_step *first = &s->data.items[s->first[picked[0]]];
-    free(picked);
-    if (!isfinite(loss)) {
-        return mla_err_set(err,
-                           "fine-tuning: the loss of step %d is not a number (first sample: %s, "
-                           "step %d); lower sft.lr",
-                           step + 1, first->trajectory, first->index);
-    }
-    out->loss = loss / out->tokens;
-    out->grad_norm = mla_adamw_step(s->opt, out->lr);
-    if (!isfinite(out->grad_norm)) {
-        return mla_err_set(err, "fine-tuning: the gradient of step %d is not finite; lower sft.lr",
-                           step + 1);
-    }
-    out->seconds = mla_clock() - began;
-    out->seen = (int)(s->seen_tokens - seen);
+    const bool held_back = s->data.n_states > s->data.n_train;
+    if (!held_back && (o->keep != MLA_SFT_KEEP_LAST || o->patience))
+        return mla_err_set(err, "sft.keep and sft.patience go by a validation, and nothing is held "
+                           "back for one: set data.val_share and collect again, or keep: last and "
+                           "patience: 0");
+    if (!o->val_actions && o->keep == MLA_SFT_KEEP_ACCURACY)
+        return mla_err_set(err, "sft.keep: action_accuracy needs sft.val_actions above 0");
     return 0;
 }
 
-// What the steps before a checkpoint have seen, for the count to go on.
-static long long seen_before(const sft *s, int done) {
-    size_t *picked = MLA_NEW_ARRAY(size_t, (size_t)s->options->batch);
-    long long seen = 0;
-    for (int step = 0; step < done; step++) {
-        size_t n = step_states(s, step, picked);
-        for (size_t i = 0; i < n; i++) {
-            size_t state = picked[i], actions = s->first[state + 1] - s->first[state];
-            seen += (long long)s->data.items[s->first[state]].n_prompt +
-                    action_tokens(s, state) - (long long)actions;
-        }
-    }
-    free(picked);
-    return seen;
+// Reads the data and says whether it all will fit, before anything large is loaded.
+static int prepare(sft *s, const mla_run *run, const char *model_path, mla_err *err) {
+    const mla_sft_options *o = s->options;
+    mla_weights *weights = mla_weights_open(model_path, err);
+    if (!weights) return -1;
+    const mla_model_config config = *mla_weights_config(weights);
+    mla_weights_close(weights);
+    if (mla__sft_data_read(&s->data, run, &config, o, err) < 0 || check_options(s, err) < 0)
+        return -1;
+    if (s->data.left_out) mla_warn("sft: %zu samples are too long and left out", s->data.left_out);
+    mla__sft_plan_make(&s->plan, &s->data, o);
+    return mla__sft_memory_check(&config, o, mla__sft_plan_largest(&s->plan, &s->data,
+                                                                   o->pack_tokens),
+                                 mla__sft_plan_largest(&s->plan, &s->data, 0),
+                                 mla_ram_available(), err);
 }
 
-static int log_step(sft *s, int step, const sft_step *at, mla_err *err) {
-    json_t *line = json_pack(
-        "{s:i, s:o, s:o, s:i, s:I, s:o, s:o, s:o, s:o}", "step", step + 1, "loss",
-        mla_json_number(at->loss), "val_loss", mla_json_number(at->val_loss), "tokens", at->tokens,
-        "seen_tokens", (json_int_t)s->seen_tokens, "tokens_per_second",
-        mla_json_number(at->seen / at->seconds), "lr", mla_json_number(at->lr), "grad_norm",
-        mla_json_number(at->grad_norm), "seconds", mla_json_number(at->seconds));
-    return mla_metrics_append_take(s->log, line, err);
+// The model to train: whole, or with an adapter, new or from the checkpoint.
+static int open_model(sft *s, const char *model_path, bool resumed, mla_err *err) {
+    const bool lora = s->options->method == MLA_SFT_LORA;
+    mla_policy_options wanted = mla_policy_options_default();
+    wanted.compute = s->options->compute;
+    wanted.trainable = !lora;
+    wanted.adaptable = lora;
+    s->policy = mla_policy_open(resumed && !lora ? s->checkpoint : model_path, &wanted, err);
+    if (!s->policy || !lora) return s->policy ? 0 : -1;
+    mla_model *model = mla_policy_model(s->policy);
+    mla_adapter_options adapter = s->options->lora;
+    adapter.base = model_path;
+    int at = resumed ? mla_adapter_load(model, s->checkpoint, true, err)
+                     : mla_adapter_add(model, &adapter, s->options->seed, err);
+    return at < 0 ? -1 : 0;
 }
 
-static int checkpoint(const sft *s, int done, mla_err *err) {
-    return mla__checkpoint_save(s->checkpoint, s->policy, s->opt, NULL, done, err);
+static void make_trainer(sft *s) {
+    const mla_sft_options *o = s->options;
+    mla_model *model = mla_policy_model(s->policy);
+    mla_adamw_options adamw = mla_adamw_options_default();
+    adamw.weight_decay = (float)o->weight_decay;
+    adamw.clip_norm = (float)o->clip_norm;
+    s->opt = mla_adamw_create(model, &adamw);
+    s->acts = mla_activations_create(model);
+    mla_activations_recompute(s->acts, o->recompute);
+    if (o->ema > 0) s->ema = mla__ema_create(model, o->ema);
 }
 
-// Steps [from, total_steps). 1: all done, 0: stopped with a checkpoint, -1.
-static int train(sft *s, int from, mla_err *err) {
-    mla_progress bar;
-    mla_progress_begin(&bar, "sft", "steps", s->total_steps, from);
-    double saved_at = mla_clock();
-    for (int step = from; step < s->total_steps; step++) {
-        sft_step at;
-        if (train_step(s, step, &at, err) < 0) return -1;
-        bool last = step + 1 == s->total_steps;
-        if (last) at.val_loss = validate(s);
-        if (log_step(s, step, &at, err) < 0) return -1;
-        mla_progress_set(&bar, step + 1, "loss %.3f, %.0f tok/s", at.loss, at.seen / at.seconds);
-        if (last) break;
-        bool due = s->options->checkpoint_seconds > 0 &&
-                   mla_clock() - saved_at > s->options->checkpoint_seconds;
-        if (!due && !mla_stop_wanted()) continue;
-        if (checkpoint(s, step + 1, err) < 0) return -1;
-        saved_at = mla_clock();
-        if (mla_stop_wanted()) return 0;
-    }
-    mla_progress_end(&bar);
-    return 1;
+static int restore(sft *s, mla_err *err) {
+    const mla_trained what = trained(s);
+    if (mla__checkpoint_load(s->checkpoint, &what, err) < 0) return -1;
+    json_t *state = mla__checkpoint_state(s->checkpoint, err);
+    if (!state) return -1;
+    s->seen_tokens = mla_json_get_int(state, "seen_tokens", 0);
+    mla__sft_result_from_json(&s->result, json_object_get(state, "result"));
+    json_t *line = json_object_get(state, "line");
+    if (json_is_object(line)) s->line = json_incref(line);
+    json_decref(state);
+    return 0;
+}
+
+// How many steps are done, or -1.
+static int sft_open(sft *s, mla_run *run, const char *model_path, mla_err *err) {
+    s->checkpoint = mla_run_path(run, "sft/checkpoint");
+    s->metrics = mla_run_path(run, "sft/metrics.jsonl");
+    mla__sft_result_init(&s->result, run, s->options);
+    int done = mla__checkpoint_done(s->checkpoint, err);
+    if (done < 0 || prepare(s, run, model_path, err) < 0) return -1;
+    if (open_model(s, model_path, done > 0, err) < 0) return -1;
+    make_trainer(s);
+    if (done && restore(s, err) < 0) return -1;
+    s->log = mla_metrics_open(s->metrics, "step", done, err);
+    return s->log ? done : -1;
 }
 
 static void sft_clear(sft *s) {
     mla_metrics_close(s->log);
+    mla__ema_free(s->ema);
     mla_adamw_free(s->opt);
     mla_activations_free(s->acts);
     mla_policy_free(s->policy);
-    mla_steps_clear(&s->data);
-    free(s->first);
+    mla__sft_plan_clear(&s->plan);
+    mla__sft_data_clear(&s->data);
+    mla__sft_result_clear(&s->result);
+    json_decref(s->line);
     free(s->checkpoint);
     free(s->metrics);
-}
-
-static int sft_open(sft *s, mla_run *run, const char *model_path, mla_err *err) {
-    s->checkpoint = mla_run_path(run, "sft/checkpoint");
-    s->metrics = mla_run_path(run, "sft/metrics.jsonl");
-    if (read_data(s, run, err) < 0) return -1;
-    int done = mla__checkpoint_done(s->checkpoint, err);
-    if (done < 0) return -1;
-    mla_policy_options wanted = mla_policy_options_default();
-    wanted.compute = s->options->compute;
-    wanted.trainable = true;
-    s->policy = mla_policy_open(done ? s->checkpoint : model_path, &wanted, err);
-    if (!s->policy) return -1;
-    mla_adamw_options adamw = mla_adamw_options_default();
-    adamw.weight_decay = (float)s->options->weight_decay;
-    adamw.clip_norm = (float)s->options->clip_norm;
-    s->opt = mla_adamw_create(mla_policy_model(s->policy), &adamw);
-    s->acts = mla_activations_create(mla_policy_model(s->policy));
-    if (done && mla__checkpoint_load(s->checkpoint, s->opt, NULL, err) < 0) return -1;
-    s->seen_tokens = seen_before(s, done);
-    s->log = mla_metrics_open(s->metrics, "step", done, err);
-    return s->log ? done : -1;
 }
 
 int mla_sft_run(mla_run *run, const char *model_path, const mla_sft_options *options,
@@ -299,12 +334,10 @@ int mla_sft_run(mla_run *run, const char *model_path, const mla_sft_options *opt
     sft s = {.options = options};
     int rc = sft_open(&s, run, model_path, err);
     if (rc >= 0) rc = train(&s, rc, err);
-    if (rc == 1) {
-        char *model = mla_run_path(run, "sft/model");
-        if (mla_policy_save(s.policy, model, false, err) < 0) rc = -1;
-        if (rc == 1 && mla_fs_remove_tree(s.checkpoint, err) < 0) rc = -1;
-        free(model);
-    }
+    if (rc == 1 && s.ema) mla__ema_swap(s.ema);
+    if (rc == 1 && mla__sft_result_write(&s.result, s.policy, model_path, err) < 0) rc = -1;
+    if (rc == 1 && mla__checkpoint_remove(s.checkpoint, err) < 0) rc = -1;
+    if (rc == 1 && mla__sft_result_tidy(&s.result, err) < 0) rc = -1;
     sft_clear(&s);
     return rc;
 }

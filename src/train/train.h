@@ -5,28 +5,90 @@
 #define MLA_TRAIN_TRAIN_H
 
 #include "agent/agent.h"
+#include "model/adapter.h"
 #include "record/pool.h"
 #include "record/run.h"
 
+// ---- learning rates (train/schedule.c) -------------------------------------------------------
+
+#define MLA_SCHEDULE_SHAPES(X) X(COSINE, "cosine") X(LINEAR, "linear") X(CONSTANT, "constant")
+
+typedef enum {
+#define X(id, name) MLA_SCHEDULE_##id,
+    MLA_SCHEDULE_SHAPES(X)
+#undef X
+} mla_schedule_shape;
+const char *mla_schedule_shape_name(mla_schedule_shape shape);
+int mla_schedule_shape_parse(const char *name);      // the enum, or -1
+
+typedef struct mla_schedule {
+    mla_schedule_shape shape;
+    double lr;                 // peak
+    double floor;              // share of it that the end comes down to
+    int warmup_steps;          // first steps, in which the rate rises from 0 in a line
+    double warmup_ratio;       // the same as a share of all steps; the longer of the two counts
+} mla_schedule;
+// Of step 0 .. total - 1. With w steps of warm-up: lr (step + 1) / w within them; after them, with
+// t = (step - w) / (total - w), lr (floor + (1 - floor) f(t)), f being (1 + cos(pi t)) / 2, 1 - t
+// or 1.
+double mla_schedule_lr(const mla_schedule *schedule, int step, int total);
+
 // ---- supervised fine-tuning (train/sft.c) ----------------------------------------------------
 
+#define MLA_SFT_PRESETS(X) X(NONE, "none") X(PAPER, "paper")
+#define MLA_SFT_METHODS(X) X(FULL, "full") X(LORA, "lora")
+// Which weights become the result.
+#define MLA_SFT_KEEPS(X) X(LAST, "last") X(LOSS, "val_loss") X(ACCURACY, "action_accuracy")
+
+#define X(id, name) MLA_SFT_##id,
+typedef enum { MLA_SFT_PRESETS(X) } mla_sft_preset;
+typedef enum { MLA_SFT_METHODS(X) } mla_sft_method;
+#undef X
+#define X(id, name) MLA_SFT_KEEP_##id,
+typedef enum { MLA_SFT_KEEPS(X) } mla_sft_keep;
+#undef X
+const char *mla_sft_preset_name(mla_sft_preset preset);
+const char *mla_sft_method_name(mla_sft_method method);
+const char *mla_sft_keep_name(mla_sft_keep keep);
+int mla_sft_preset_parse(const char *name);          // the enum, or -1, as the two below
+int mla_sft_method_parse(const char *name);
+int mla_sft_keep_parse(const char *name);
+
 typedef struct mla_sft_options {
-    double lr;                 // peak; cosine to a tenth of it
-    int warmup_steps;
+    mla_sft_preset preset;     // what the rest was set to before it was changed; says nothing more
+    mla_sft_method method;
+    mla_adapter_options lora;  // of MLA_SFT_LORA; base is not looked at
+    mla_schedule schedule;
     int epochs;
-    int batch;                 // states a step; a state's samples are learned together
+    int batch;                 // samples a step, at least: a state's samples are learned together
+    int cutoff;                // longer samples are left out, in tokens; so are those longer than
+                               // the model's context
+    int pack_tokens;           // of one pass through the network: states are put together up to it
+    int recompute;             // 1: gradient checkpointing, see mla_activations_recompute
     double weight_decay;
     double clip_norm;
-    int checkpoint_seconds;    // at most so much work is lost; 0: only at a clean stop
+    double ema;                // decay a step of the average of the weights that is validated and
+                               // becomes the result; 0: none
+    int val_every;             // steps from one validation to the next; 0: at the end of each epoch
+    int val_actions;           // held-back states in which an action is sampled, greedily
+    int val_max_new;           // tokens of such an action
+    mla_sft_keep keep;
+    int patience;              // validations without a better one after which it ends; 0: never
+    double checkpoint_seconds; // at most so much work is lost; 0: only at a clean stop
+    mla_action_set actions;    // that agents are offered; any other is not valid
     mla_compute compute;
     uint64_t seed;
 } mla_sft_options;
 mla_sft_options mla_sft_options_default(void);
+// Sets what the preset says and nothing else. PAPER has the values of the paper's released script
+// (full fine-tuning, lr 2e-5, cosine without warm-up, 2 epochs, 64 samples a step, no weight decay,
+// cutoff 15,000) and its trainer's defaults (clipping at 1, down to 0, the last weights).
+void mla_sft_preset_apply(mla_sft_options *options, mla_sft_preset preset);
 
-// Fine-tunes `model_path` on sft/steps.jsonl, with the validation loss on sft/validation.jsonl if
-// that is there, and writes sft/model (a Hugging Face folder) and sft/metrics.jsonl. The loss is on
-// action tokens and their end-of-turn token only. Stopped, it leaves sft/checkpoint and goes on
-// from it next time, to the same bits.
+// Fine-tunes `model_path` on sft/steps.jsonl, validates on sft/validation.jsonl if that is there,
+// and writes sft/model (a Hugging Face folder), of LoRA also sft/adapter (PEFT's), and
+// sft/metrics.jsonl. The loss is on action tokens and their end-of-turn token only. Stopped, it
+// leaves sft/checkpoint and goes on from it next time, to the same bits.
 // 1: finished, 0: stopped before the end, -1: error.
 MLA_MUST_USE int mla_sft_run(mla_run *run, const char *model_path, const mla_sft_options *options,
                              mla_err *err);
