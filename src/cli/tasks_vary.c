@@ -14,7 +14,7 @@
 #define ATTEMPTS 12              // seeds for one variant
 #define LEFT_MIN 0.2             // of the distance from the task's own starter to the reference
 #define WORSE_MAX 1.5            // so many such distances it may start below that starter
-#define FAST_SECONDS 0.5         // of a fast variant's starter
+#define FAST_SECONDS 1.0         // of a fast variant's starter
 #define STARTER_USED 0.5         // of limits.seconds, as `tasks check` has it
 
 typedef enum { FITS, FAILED, SLOW, SOLVED, HOPELESS, TWIN, NO_SCRIPT, VERDICTS } verdict;
