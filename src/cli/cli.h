@@ -80,6 +80,9 @@ int mla_fail(const mla_err *err);
 // anything, 0, -1.
 MLA_MUST_USE int mla_config_override(mla_config *config, const mla_options *options, mla_err *err);
 
+// `mlagent collect stats` (cli/data_stats.c): of a run folder, or of a file of step records.
+MLA_MUST_USE int mla_data_stats_print(const char *path, bool json, mla_err *err);
+
 // `mlagent tasks new` (cli/new_task.c).
 MLA_MUST_USE int mla_task_make(const mla_options *options, mla_err *err);
 

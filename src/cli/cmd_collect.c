@@ -121,8 +121,16 @@ static int on_run(const mla_options *o, doing does) {
     return rc == 0 ? MLA_EXIT_STOPPED : MLA_EXIT_OK;
 }
 
+// Reads only: it may be asked while the run is under way.
+static int do_stats(const mla_options *o) {
+    mla_err err = {0};
+    const char *path = o->n_rest == 2 ? o->rest[1] : o->run;
+    return mla_data_stats_print(path, o->json, &err) < 0 ? mla_fail(&err) : MLA_EXIT_OK;
+}
+
 static int usage(void) {
-    fputs("mlagent: usage: mlagent collect export RUN FILE --to FORMAT\n"
+    fputs("mlagent: usage: mlagent collect stats RUN|STEPS.jsonl [--json]\n"
+          "                mlagent collect export RUN FILE --to FORMAT\n"
           "                mlagent collect import RUN FILE...\n", stderr);
     return MLA_EXIT_USAGE;
 }
@@ -132,6 +140,9 @@ int mla_cmd_collect(int argc, char **argv) {
     int bad = mla_options_parse(&o, argc, argv);
     if (bad) return bad < 0 ? MLA_EXIT_OK : bad;
     const char *what = o.n_rest ? o.rest[0] : "";
+    if (strcmp(what, "stats") == 0) {
+        return o.n_rest + (o.run != NULL) == 2 ? do_stats(&o) : usage();
+    }
     if (strcmp(what, "export") == 0) return o.n_rest == 3 ? on_run(&o, do_export) : usage();
     if (strcmp(what, "import") == 0) return o.n_rest >= 3 ? on_run(&o, do_import) : usage();
     return mla_cmd_stage(argc, argv);

@@ -67,6 +67,7 @@
     "  --json           print as JSON: check, noise and ideas an object a line\n"
 
 #define DATA_HELP \
+    "stats counts what trajectories and data set hold, and what the filters leave out;\n" \
     "export writes the data set to FILE (.json: an array, else an object a line); import makes\n" \
     "one of conversations that other programs keep, without any environment (docs/data.md):\n" \
     "  --to FORMAT      sharegpt (LLaMA-Factory), openai (chat JSONL) or steps (our records);\n" \
@@ -102,9 +103,10 @@ const mla_command *mla_commands(size_t *n) {
          "  --json           print the table as JSON\n" WEAKER_HELP, mla_cmd_pipeline},
         {"collect",
          "collect RUN [--config CONFIG.yaml] |\n"
+         "               collect stats RUN|STEPS.jsonl |\n"
          "               collect export RUN FILE --to FORMAT |\n"
          "               collect import RUN FILE... [--model MODEL | --config CONFIG.yaml]",
-         "make expert trajectories and the fine-tuning data set; export it, or import one",
+         "make expert trajectories and the fine-tuning data set; count, export or import it",
          DATA_HELP STAGE_HELP COLLECT_HELP, mla_cmd_collect},
         {"sft", "sft RUN [--config CONFIG.yaml]", "fine-tune the model on the expert's actions",
          STAGE_HELP, mla_cmd_stage},

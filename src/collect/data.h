@@ -55,6 +55,13 @@ MLA_MUST_USE int mla_dataset_build(mla_run *run, mla_env *env, const mla_policy 
                                    const mla_task *const *tasks, size_t n_tasks,
                                    const mla_dataset_options *options, mla_err *err);
 
+// ---- what a file holds (collect/stats.c) -------------------------------------------------------
+
+// Counts of a file of step records by task, action, outcome and flag; gains, rewards and token
+// lengths; how diverse its actions are; what the filters of `options` leave out and why.
+// docs/data.md has the keys. Caller owns; NULL on error.
+json_t *mla_data_stats(const char *path, const mla_dataset_options *options, mla_err *err);
+
 // ---- other programs' formats (collect/import.c, export.c; docs/data.md) ------------------------
 
 typedef struct mla_import_options {
