@@ -127,6 +127,7 @@ void mla__section_actions(mla_buf *out, const mla__folder *folder);      // acti
 void mla__section_rl(mla_buf *out, const mla__folder *folder);           // curves.c
 void mla__section_sft(mla_buf *out, const mla__folder *folder);          // curves.c
 void mla__section_expert(mla_buf *out, const mla__folder *folder);       // summary.c
+void mla__section_ideas(mla_buf *out, const mla__folder *folder);        // ideas.c
 void mla__section_trajectory(mla_buf *out, const mla__folder *folder);   // trajectory.c
 void mla__section_edits(mla_buf *out, const mla__folder *folder);        // trajectory.c
 void mla__absent(mla_buf *out, const char *what, const char *file);      // html.c

@@ -27,6 +27,7 @@ static void write_page(mla_buf *out, const mla__folder *folder) {
     mla__section_edits(out, folder);
     mla__section_sft(out, folder);
     mla__section_expert(out, folder);
+    mla__section_ideas(out, folder);
     mla__section_trajectory(out, folder);
     mla_buf_puts(out, "</body>\n</html>\n");
 }

@@ -49,6 +49,8 @@ const char mla__style[] =
     ".line{fill:none;stroke:var(--c);stroke-width:1.6;stroke-linejoin:round}\n"
     ".band{fill:var(--c);opacity:.14}\n"
     "circle,rect{fill:var(--c)}\n"
+    "svg .mark{fill:var(--ink);font-size:12.5px;font-weight:600}\n"
+    "ol{margin:6px 0;padding-left:26px;font-size:13.5px}\n"
     ".c0{--c:var(--c0)}.c1{--c:var(--c1)}.c2{--c:var(--c2)}.c3{--c:var(--c3)}.c4{--c:var(--c4)}"
     ".c5{--c:var(--c5)}.c6{--c:var(--c6)}.c7{--c:var(--c7)}.c8{--c:var(--c8)}.c9{--c:var(--c9)}\n"
     "article{margin:22px 0;padding-left:16px;border-left:2px solid var(--line)}\n"

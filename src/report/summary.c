@@ -27,8 +27,8 @@ void mla__section_summary(mla_buf *out, const mla__folder *folder) {
     stage_list(out, folder->stages);
     mla_buf_puts(out, "<nav><a href=\"#evaluation\">Evaluation</a><a href=\"#rl\">Reinforcement "
                       "learning</a><a href=\"#edits\">Best edits</a><a href=\"#sft\">Fine-tuning"
-                      "</a><a href=\"#expert\">Expert</a><a href=\"#trajectory\">A trajectory</a>"
-                      "</nav>\n");
+                      "</a><a href=\"#expert\">Expert</a><a href=\"#ideas\">Ideas</a>"
+                      "<a href=\"#trajectory\">A trajectory</a></nav>\n");
     if (!folder->config) return;
     mla_buf_puts(out, "<details><summary>Settings (config.yaml)</summary><pre>");
     mla__html_text(out, folder->config);
