@@ -142,12 +142,85 @@ static void takes_the_edges(void **unused) {
     free(v);
 }
 
+// --- the other choices --------------------------------------------------------------------------
+
+static void the_other_choices_are_what_they_say(void **unused) {
+    (void)unused;
+    const size_t n = 60, dim = 12, k = 10;
+    float *v = random_units(n, dim, 42);
+    size_t far[10], other[10];
+    mla_diversity most, div;
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        mla_diverse_choose(v, n, dim, k, MLA_IDEAS_DIVERSE, seed, far, &most);
+        mla_diverse_choose(v, n, dim, k, MLA_IDEAS_FIRST, seed, other, &div);
+        for (size_t i = 0; i < k; i++) assert_int_equal(other[i], i);
+        mla_diverse_choose(v, n, dim, k, MLA_IDEAS_RANDOM, seed, other, &div);
+        for (size_t i = 1; i < k; i++) assert_false(among(other[i], other, i));
+        assert_true(div.min_distance < most.min_distance);
+        mla_diverse_choose(v, n, dim, k, MLA_IDEAS_NARROW, seed, other, &div);
+        for (size_t i = 1; i < k; i++) assert_false(among(other[i], other, i));
+        assert_true(div.mean_distance < div.random_mean_distance);
+        // None that was left is nearer to the first than one that was taken.
+        for (size_t i = 0; i < n; i++) {
+            if (among(i, other, k)) continue;
+            for (size_t c = 1; c < k; c++) {
+                assert_true(dist(v, dim, other[0], i) >= dist(v, dim, other[0], other[c]) - 1e-12);
+            }
+        }
+    }
+    free(v);
+}
+
+// --- the map ------------------------------------------------------------------------------------
+
+// Points on a plane that lies anywhere in the space come back as they are, but for turns.
+static void the_map_finds_the_plane(void **unused) {
+    (void)unused;
+    enum { N = 40, DIM = 16 };
+    mla_rng rng;
+    mla_rng_init(&rng, 9);
+    float *axes = random_units(2, DIM, 5), v[N * DIM], map[2 * N];
+    double along = 0;
+    for (size_t d = 0; d < DIM; d++) along += (double)axes[d] * axes[DIM + d];
+    for (size_t d = 0; d < DIM; d++) axes[DIM + d] -= (float)(along * axes[d]);
+    double p[2 * N];
+    for (size_t i = 0; i < N; i++) {
+        p[2 * i] = 3 * mla_rng_normal(&rng);
+        p[2 * i + 1] = mla_rng_normal(&rng);
+        for (size_t d = 0; d < DIM; d++) {
+            v[i * DIM + d] = (float)(p[2 * i] * axes[d] + p[2 * i + 1] * axes[DIM + d] + 0.7);
+        }
+    }
+    double shown = mla_diverse_map(v, N, DIM, map), largest[2] = {0, 0};
+    assert_true(shown > 0.9999);
+    for (size_t i = 0; i < N; i++) {
+        for (size_t j = 0; j < i; j++) {
+            double there = 0, here = hypot(map[2 * i] - map[2 * j], map[2 * i + 1] - map[2 * j + 1]);
+            for (size_t d = 0; d < DIM; d++) {
+                there += pow((double)v[i * DIM + d] - v[j * DIM + d], 2);
+            }
+            assert_true(fabs(sqrt(there) - here) < 1e-3);
+        }
+        for (int c = 0; c < 2; c++) {
+            if (fabs(map[2 * i + c]) > fabs(largest[c])) largest[c] = map[2 * i + c];
+        }
+    }
+    assert_true(largest[0] > 0 && largest[1] > 0 && largest[0] > largest[1]);
+    // Texts that are all alike have no plane, and no number that is none.
+    for (size_t i = 0; i < N * DIM; i++) v[i] = 0.25f;
+    assert_true(mla_diverse_map(v, N, DIM, map) == 0);
+    for (size_t i = 0; i < 2 * N; i++) assert_true(map[i] == 0);
+    free(axes);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_choice_is_the_farthest),
         cmocka_unit_test(is_near_the_best_choice),
         cmocka_unit_test(is_a_function_of_its_seed),
         cmocka_unit_test(takes_the_edges),
+        cmocka_unit_test(the_other_choices_are_what_they_say),
+        cmocka_unit_test(the_map_finds_the_plane),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

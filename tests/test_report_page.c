@@ -217,12 +217,21 @@ static void write_actions(const mla_run *run) {
 static void write_ideas(const mla_run *run) {
     json_t *list = json_array();
     for (size_t t = 0; t < MLA_COUNT(tasks); t++) {
-        json_array_append_new(list, json_pack("{s:s,s:i,s:[s,s,s],s:f,s:f,s:f}", "task", tasks[t],
-                                              "pool", 104, "chosen", "a", "b", "c", "mean_distance",
-                                              0.41, "min_distance", 0.3, "random_mean_distance",
-                                              0.27));
+        json_array_append_new(list, json_pack("{s:s,s:i,s:i,s:[s,s,s],s:f,s:f,s:f}", "task",
+                                              tasks[t], "pool", 104, "map", t > 1, "chosen", "a",
+                                              "b", "c", "mean_distance", 0.41, "min_distance",
+                                              0.3, "random_mean_distance", 0.27));
     }
-    write_json(run, "expert/ideas.json", json_pack("{s:o}", "tasks", list));
+    json_t *maps = json_array();
+    for (int m = 0; m < 2; m++) {
+        json_array_append_new(maps, json_pack("{s:f,s:[{s:s,s:s,s:f,s:f},{s:s,s:s,s:f,s:f},"
+                                              "{s:s,s:s,s:n,s:n}]}", "variance", 0.31, "ideas",
+                                              "id", "a", "text", "Drop <all> columns.", "x", -0.5,
+                                              "y", 0.25, "id", "z", "text", "Sleep.", "x", 0.5,
+                                              "y", -0.5, "id", "b", "text", "Lost.", "x", "y"));
+    }
+    write_json(run, "expert/ideas.json", json_pack("{s:o,s:s,s:o}", "tasks", list, "choice",
+                                                   "diverse", "maps", maps));
 }
 
 static void write_run(const char *dir) {
@@ -344,10 +353,17 @@ static void test_whole_run(void **state) {
     assert_int_equal(occurrences(page, "rowspan=\"3\""), 4);
     assert_has(page, "72 iterations in 55\xC2\xA0min");
     assert_has(page, "3 of 104");                  // ideas
+    // Two maps, each with a kept idea and one that is not; one without a place is not drawn.
+    assert_int_equal(occurrences(page, "aria-label=\"abalone-rings: 3 of 104 ideas\""), 1);
+    assert_int_equal(occurrences(page, "r=\"5\"><title>: Drop &lt;all&gt; columns.</title>"), 2);
+    assert_int_equal(occurrences(page, "r=\"2.6\"><title>: Sleep.</title>"), 2);
+    assert_int_equal(occurrences(page, "<title>: Lost."), 0);
+    assert_int_equal(occurrences(page, "<li>Drop &lt;all&gt; columns.</li>"), 2);
+    assert_has(page, "One more task shares these ideas");
     assert_has(page, "23 of 104");                 // covered by the actions of a model
     assert_has(page, "0.4321 \xC2\xB1 0.017");
     assert_has(page, "sft 12\xC2\xA0min 00\xC2\xA0s");
-    assert_int_equal(occurrences(page, "<figure>"), 10);
+    assert_int_equal(occurrences(page, "<figure>"), 12);
     assert_numbers(page);
     free(page);
 }
@@ -395,7 +411,7 @@ static void test_hostile_text(void **state) {
 static void test_empty_run(void **state) {
     char *page = make_page(*state);
     assert_balanced(page);
-    assert_int_equal(occurrences(page, "class=\"absent\""), 6);
+    assert_int_equal(occurrences(page, "class=\"absent\""), 7);
     assert_has(page, "No stage is finished yet.");
     free(page);
 }

@@ -162,7 +162,7 @@ static void tell(const mla__book *book, size_t pool, const mla_collect_options *
         mean.random_mean_distance += book->diversity[t].random_mean_distance / (double)share;
         mean.random_min_distance += book->diversity[t].random_min_distance / (double)share;
     }
-    char *more = share > 1 ? mla_format(" and %zu more tasks", share - 1) : mla_strdup("");
+    char *more = share > 1 ? mla_format(" and %zu of its kin", share - 1) : mla_strdup("");
     mla_info("%s%s: %zu of %zu ideas kept (%s): cosine distance %.3f on average, %.3f at least; "
              "by chance %.3f and %.3f", book->tasks[first]->name, more,
              book->chosen[first].n_chosen, book->ideas[first].len,
