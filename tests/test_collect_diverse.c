@@ -195,7 +195,8 @@ static void the_map_finds_the_plane(void **unused) {
     assert_true(shown > 0.9999);
     for (size_t i = 0; i < N; i++) {
         for (size_t j = 0; j < i; j++) {
-            double there = 0, here = hypot(map[2 * i] - map[2 * j], map[2 * i + 1] - map[2 * j + 1]);
+            const float *a = map + 2 * i, *b = map + 2 * j;
+            double there = 0, here = hypot(a[0] - b[0], a[1] - b[1]);
             for (size_t d = 0; d < DIM; d++) {
                 there += pow((double)v[i * DIM + d] - v[j * DIM + d], 2);
             }

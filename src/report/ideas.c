@@ -103,8 +103,8 @@ static void tell_distances(mla_buf *out, const json_t *map, const json_t *row, s
     mla__number n[4];
     for (size_t i = 0; i < 4; i++) n[i] = mla__fmt_score(mla_json_get_number(row, keys[i], NAN));
     mla_buf_printf(out, "<p class=\"soft\">Cosine distance %s on average, %s at least; of as many "
-                        "by chance %s and %s. The map shows %s of the variance.", n[0].text, n[1].text,
-                   n[2].text, n[3].text,
+                        "by chance %s and %s. The map shows %s of the variance.", n[0].text,
+                   n[1].text, n[2].text, n[3].text,
                    mla__fmt_share(mla_json_get_number(map, "variance", NAN)).text);
     if (share == 2) mla_buf_puts(out, " One more task shares these ideas.");
     if (share > 2) mla_buf_printf(out, " %zu more tasks share these ideas.", share - 1);
