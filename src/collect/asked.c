@@ -34,7 +34,7 @@ typedef struct {
 } asking;
 
 static void asking_clear(asking *a) {
-    for (size_t i = 0; i < a->pool->len; i++) free(a->normal[i]);
+    for (size_t i = 0; a->normal && i < a->pool->len; i++) free(a->normal[i]);
     free(a->normal);
     free(a->vectors);
     free(a->sum);
@@ -224,6 +224,15 @@ static int ask_for(asking *a, const mla_endpoint *endpoint, const mla__embedder 
     return enough(a, number, wanted, options, edits, err);
 }
 
+static void forget_last(mla_ideas *ideas) {
+    mla_idea *last = &ideas->items[--ideas->len];
+    free(last->id);
+    free(last->family);
+    free(last->text);
+    free(last->why);
+    free(last->blocks);
+}
+
 static char *starter_of(mla_agent *agent, const mla_task *task, mla_err *err) {
     mla_state start;
     mla_env *env = mla_agent_env(agent);
@@ -261,17 +270,58 @@ static int write_asked(const mla__book *book, mla_run *run, mla_err *err) {
     return rc;
 }
 
+static size_t count_families(const mla__book *book) {
+    size_t n = 0;
+    for (size_t t = 0; t < book->n_tasks; t++) {
+        size_t kin = 0;
+        while (strcmp(book->tasks[kin]->family, book->tasks[t]->family)) kin++;
+        n += kin == t;
+    }
+    return n;
+}
+
+// A variant takes what its kin was asked for, with the edits that fit its own script. False: it has
+// no kin before it.
+static bool take_from_kin(asking *a, const mla__book *book, size_t t, bool edits) {
+    size_t kin = 0;
+    while (strcmp(book->tasks[kin]->family, a->task->family)) kin++;
+    if (kin == t) return false;
+    const mla_ideas *from = &book->ideas[kin];
+    a->pool->items = MLA_NEW_ARRAY(mla_idea, from->len + 1);
+    for (size_t i = 0; i < from->len; i++) {
+        const mla_idea *idea = &from->items[i];
+        mla_idea copy = {.id = mla_strdup(idea->id), .family = mla_strdup(idea->family),
+                         .text = mla_strdup(idea->text), .why = mla_strdup(idea->why),
+                         .blocks = mla_strdup(idea->blocks)};
+        bool fits = check_edit(a, &copy);
+        a->pool->items[a->pool->len++] = copy;
+        if (!fits && edits) forget_last(a->pool);
+    }
+    return true;
+}
+
+static int ask_task(asking *a, const mla__book *book, size_t t, const mla_endpoint *endpoint,
+                    const mla__embedder *by, const mla_collect_options *options, bool edits,
+                    mla_progress *bar, mla_err *err) {
+    if (!take_from_kin(a, book, t, edits)) {
+        return ask_for(a, endpoint, by, options, edits, bar, err);
+    }
+    if (a->pool->len) return 0;
+    return mla_err_set(err, "task %s: none of the edits that %s was given fits it", a->task->name,
+                       a->task->family);
+}
+
 int mla__ideas_ask(mla__book *book, mla_run *run, const mla_endpoint *endpoint,
                    const mla__embedder *by, mla_agent *agent, const mla_collect_options *options,
                    bool edits, mla_err *err) {
     mla_progress bar;
     int rc = 0;
     mla_progress_begin(&bar, "collect", "ideas asked for",
-                       (double)options->ideas_asked * (double)book->n_tasks, 0);
+                       (double)options->ideas_asked * (double)count_families(book), 0);
     for (size_t t = 0; rc == 0 && t < book->n_tasks && !mla_stop_wanted(); t++) {
         asking a = {.task = book->tasks[t], .pool = &book->ideas[t]};
         a.script = starter_of(agent, a.task, err);
-        rc = a.script ? ask_for(&a, endpoint, by, options, edits, &bar, err) : -1;
+        rc = a.script ? ask_task(&a, book, t, endpoint, by, options, edits, &bar, err) : -1;
         asking_clear(&a);
     }
     mla_progress_end(&bar);
