@@ -135,7 +135,8 @@ static void reasons(void **state) {
     for (size_t i = 0; i < MLA_COUNT(cases); i++) {
         refuses(MLA_METRIC_MAE, truth, cases[i].csv, strlen(cases[i].csv), cases[i].why);
     }
-    refuses(MLA_METRIC_MAE, truth, "id\0,y\n", 6, "submission.csv: line 1: a NUL byte");
+    refuses(MLA_METRIC_MAE, truth, "id\0,y\n", 6, "submission.csv: line 1: a NUL byte: "
+            "if the file is UTF-16, save it as UTF-8");
     char *huge = calloc((64u << 20) + 1, 1);
     assert_non_null(huge);
     refuses(MLA_METRIC_MAE, truth, huge, (64u << 20) + 1, "submission.csv has more than 64 MB");
