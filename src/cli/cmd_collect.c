@@ -87,14 +87,25 @@ static int do_import(mla_pipeline *p, const mla_options *o, mla_err *err) {
     return rc;
 }
 
+static int same_model(const char *kept, const char *model, mla_err *err) {
+    mla_config config;
+    if (mla_config_load(&config, kept, err) < 0) return -1;
+    int rc = strcmp(config.model, model) == 0 ? 0 : -1;
+    if (rc < 0) mla_err_set(err, "%s: names the model %s; leave --model out, or import into "
+                            "another run", kept, config.model);
+    mla_config_clear(&config);
+    return rc;
+}
+
 // A run of a model alone: with --model and no configuration there is one of defaults.
 static int make_config(const mla_options *o, mla_err *err) {
+    if (!o->model) return 0;
+    if (o->config) return mla_err_set(err, "--model and --config both name a model; give one");
     char *kept = mla_fs_join(o->rest[1], "config.yaml");
-    int rc = 0;
-    if (o->model && (o->config || mla_fs_exists(kept))) {
-        rc = mla_err_set(err, "%s: the model is named by the run's configuration; --model is for a "
-                         "run that has none", o->rest[1]);
-    } else if (o->model) {
+    int rc;
+    if (mla_fs_exists(kept)) {
+        rc = same_model(kept, o->model, err);
+    } else {
         mla_config config = mla_config_of_model("imported", o->model);
         rc = mla_fs_mkdirs(o->rest[1], err);
         if (rc == 0) rc = mla_config_save(&config, kept, err);

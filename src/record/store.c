@@ -131,9 +131,14 @@ typedef struct line_reader {
 
 static int end_line(line_reader *r, mla_err *err) {
     r->number++;
-    json_t *object = mla_json_parse(mla_buf_text(&r->line), r->line.len, "a line", err);
-    if (object && !json_is_object(object)) mla_err_set(err, "a line that is no JSON object");
+    mla_err why = {{0}};
+    json_t *object = mla_json_parse(mla_buf_text(&r->line), r->line.len, "it", &why);
     int rc = json_is_object(object) ? r->each(r->ctx, object, err) : -1;
+    if (!json_is_object(object)) {
+        const char *reason = strstr(why.text, "not JSON");
+        mla_err_set(err, "%s; mend the line, or take it out of the file",
+                    reason ? reason : "not a JSON object");
+    }
     if (rc < 0) mla_err_wrap(err, "%s: line %ld", r->path, r->number);
     json_decref(object);
     mla_buf_reset(&r->line);
@@ -213,6 +218,10 @@ int mla_store_append(mla_lines *lines, const mla_step *step, mla_err *err) {
 
 static int push_step(void *ctx, json_t *object, mla_err *err) {
     mla_step step;
+    if (!json_object_get(object, "version")) {
+        return mla_err_set(err, "not a step record (it has no \"version\"); what other programs "
+                           "wrote comes in by `mlagent collect import`");
+    }
     if (mla_step_from_json(&step, object, err) < 0) return -1;
     mla_steps_push_take(ctx, &step);
     return 0;
