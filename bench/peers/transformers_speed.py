@@ -1,8 +1,9 @@
 """Speeds of PyTorch and transformers in bf16 on the CPU, for the ratios of the benchmarks.
 
-usage: transformers_speed.py prefill|decode|decode32|group|sft|sft_memory FILE.gguf
+usage: transformers_speed.py prefill|decode|decode32|group|sft|sft_memory|lora|lora_memory FILE.gguf
 Where the file is absent, weights are random and of Qwen2.5-Coder-0.5B's shape: as fast.
-Prints `figure X`: tokens a second, seconds (group), or peak MB (sft_memory). decode: one sequence at
+Prints `figure X`: tokens a second, seconds (group), or peak MB (the memories). lora: PEFT's, rank 16
+on all linear layers, a loss at every position. decode: one sequence at
 a context of 2048; decode32: 32 together, each after a 1024-token prompt of its own.
 """
 import os
@@ -64,7 +65,7 @@ def group(model):
 
 def sft(model):
     model.train()
-    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-5)
+    optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-5)
     ids = torch.randint(100, 40000, (1, PROMPT))
 
     def step():
@@ -77,6 +78,17 @@ def sft(model):
 
 def sft_memory(model):
     sft(model)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def lora(model):
+    from peft import LoraConfig, get_peft_model
+    layers = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj']
+    return sft(get_peft_model(model, LoraConfig(r=16, lora_alpha=32, target_modules=layers)))
+
+
+def lora_memory(model):
+    lora(model)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -95,7 +107,7 @@ def main():
     torch.set_num_threads(os.cpu_count())
     model = load(path)
     work = {'prefill': prefill, 'decode': decode, 'decode32': decode32, 'group': group, 'sft': sft,
-            'sft_memory': sft_memory}[what]
+            'sft_memory': sft_memory, 'lora': lora, 'lora_memory': lora_memory}[what]
     print('figure', work(model.eval()))
 
 

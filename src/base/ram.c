@@ -28,35 +28,57 @@ static uint64_t less(uint64_t a, uint64_t b) {
     return a < b ? a : b;
 }
 
-// What one control group's limit leaves.
-static uint64_t left_in(const char *group) {
-    char *max = mla_format("%s/memory.max", group), *used = mla_format("%s/memory.current", group);
+// The two versions of control groups: how their lines in /proc/self/cgroup go on after the number,
+// where they are mounted, and the files of a limit, what counts towards it, and the cache in that.
+static const struct {
+    const char *line, *root, *limit, *used, *cache;
+} versions[] = {
+    {":", "/sys/fs/cgroup", "memory.max", "memory.current", "file "},
+    {"memory:", "/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes",
+     "total_cache "},
+};
+
+// What one control group's limit leaves. Version 1 calls no limit a number that none reaches.
+static uint64_t left_in(const char *group, size_t version) {
+    char *limit = mla_format("%s/%s", group, versions[version].limit);
+    char *used = mla_format("%s/%s", group, versions[version].used);
     char *stat = mla_format("%s/memory.stat", group);
-    uint64_t limit = number_in(max, ""), taken = number_in(used, ""), left = UINT64_MAX;
-    if (limit != UINT64_MAX && taken != UINT64_MAX) {
-        uint64_t cache = number_in(stat, "file ");
+    uint64_t most = number_in(limit, ""), taken = number_in(used, ""), left = UINT64_MAX;
+    if (most != UINT64_MAX && taken != UINT64_MAX) {
+        uint64_t cache = number_in(stat, versions[version].cache);
         if (cache != UINT64_MAX) taken -= less(cache, taken);
-        left = limit > taken ? limit - taken : 0;
+        left = most > taken ? most - taken : 0;
     }
-    free(max);
+    free(limit);
     free(used);
     free(stat);
     return left;
 }
 
-// Of this process's group and those above it.
+// Of the group at `path` and those above it.
+static uint64_t left_above(const char *path, size_t version) {
+    char *group = mla_format("%s%s", versions[version].root, path);
+    const size_t root = strlen(versions[version].root);
+    uint64_t left = left_in(group, version);
+    for (char *slash; (slash = strrchr(group + root, '/')) != NULL;) {
+        *slash = '\0';
+        left = less(left, left_in(group, version));
+    }
+    free(group);
+    return left;
+}
+
 static uint64_t left_in_groups(void) {
     FILE *file = fopen("/proc/self/cgroup", "re");
-    char line[512], group[600];
+    char line[512];
     uint64_t left = UINT64_MAX;
     while (file && fgets(line, sizeof line, file)) {
-        if (strncmp(line, "0::", 3) != 0) continue;
+        const char *at = strchr(line, ':');
         line[strcspn(line, "\n")] = '\0';
-        snprintf(group, sizeof group, "/sys/fs/cgroup%s", line + 3);
-        const size_t root = strlen("/sys/fs/cgroup");
-        for (char *slash = group; slash; slash = strrchr(group + root, '/')) {
-            if (slash != group) *slash = '\0';
-            left = less(left, left_in(group));
+        for (size_t v = 0; at && v < MLA_COUNT(versions); v++) {
+            const size_t n = strlen(versions[v].line);
+            if (strncmp(at + 1, versions[v].line, n) == 0)
+                left = less(left, left_above(at + 1 + n, v));
         }
     }
     if (file) fclose(file);
