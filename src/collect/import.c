@@ -11,6 +11,8 @@
 #include "collect/records.h"
 #include "env/action.h"
 
+#define MEGABYTE 1e6
+
 mla_import_options mla_import_options_default(void) {
     const mla_dataset_options data = mla_dataset_options_default();
     return (mla_import_options){.max_bad = 20, .max_sample_tokens = data.max_sample_tokens,
@@ -26,6 +28,8 @@ typedef struct {
     bool drawn;                    // no file is: conversations are drawn
     mla_steps train, validation;
     mla__seen names;               // of conversations
+    mla_progress bar;
+    size_t bytes;                  // read so far
 } importing;
 
 // ---- samples -----------------------------------------------------------------------------------
@@ -162,6 +166,8 @@ static int take_record(void *ctx, size_t number, const json_t *record, const cha
     size_t len = samples_of(im)->len;
     mla_err bad = {{0}};
     im->counts->records++;
+    mla_progress_set(&im->bar, (double)im->bytes / MEGABYTE, "%zu samples",
+                     im->train.len + im->validation.len);
     int rc = -1;
     if (!record) mla_err_set(&bad, "%s", why);
     else if (json_object_get(record, "action_ids")) rc = add_step(im, record, &bad);
@@ -250,11 +256,24 @@ static int read_file(importing *im, const char *path, bool held_back, mla_err *e
     im->path = path;
     im->word = mla__records_word(path);
     im->held_back = held_back;
-    return mla__records_read(path, take_record, im, err);
+    return mla__records_read(path, take_record, im, &im->bytes, err);
+}
+
+// Of the files and what is beside them.
+static double megabytes_of(char *const *files, size_t n) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        char *beside = mla_data_counterpart(files[i]);
+        int64_t a = mla_fs_size(files[i]), b = mla_fs_size(beside);
+        sum += (a > 0 ? (double)a : 0) + (b > 0 ? (double)b : 0);
+        free(beside);
+    }
+    return sum / MEGABYTE;
 }
 
 static int read_files(importing *im, char *const *files, size_t n, mla_err *err) {
     int rc = 0;
+    mla_progress_begin(&im->bar, "import", "MB", megabytes_of(files, n), 0);
     for (size_t i = 0; rc == 0 && i < n && !mla_stop_wanted(); i++) {
         char *beside = mla_data_counterpart(files[i]);
         rc = read_file(im, files[i], false, err);
@@ -264,6 +283,8 @@ static int read_files(importing *im, char *const *files, size_t n, mla_err *err)
         }
         free(beside);
     }
+    im->bar.done = (double)im->bytes / MEGABYTE;
+    mla_progress_end(&im->bar);
     return rc;
 }
 

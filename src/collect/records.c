@@ -22,6 +22,7 @@ typedef struct {
     void *ctx;
     mla_buf line;
     size_t number;
+    size_t *bytes;
 } reading;
 
 static bool is_blank(const char *text, size_t len) {
@@ -76,6 +77,7 @@ static int read_lines(reading *r, const char *path, mla_err *err) {
     int rc = 0;
     while (rc == 0 && !mla_stop_wanted() && (n = read(fd, chunk, chunk_bytes)) != 0) {
         if (n < 0 && errno == EINTR) continue;
+        if (n > 0) *r->bytes += (size_t)n;
         rc = n < 0 ? mla_err_set(err, "%s: cannot read: %s", path, strerror(errno))
                    : take_bytes(r, chunk, (size_t)n, err);
     }
@@ -104,6 +106,7 @@ static int read_array(reading *r, const char *path, mla_err *err) {
     mla_buf text;
     if (mla_fs_read(path, FILE_MAX_BYTES, &text, err) < 0) return -1;
     const char *from = mla_buf_text(&text);
+    *r->bytes += text.len;
     size_t mark = text.len >= 3 && !memcmp(from, "\xEF\xBB\xBF", 3) ? 3 : 0;
     int rc = give_array(r, path, from + mark, text.len - mark, err);
     mla_buf_clear(&text);
@@ -125,8 +128,9 @@ const char *mla__records_word(const char *path) {
     return is_array(path) ? "record" : "line";
 }
 
-int mla__records_read(const char *path, mla__record_sink each, void *ctx, mla_err *err) {
-    reading r = {.each = each, .ctx = ctx};
+int mla__records_read(const char *path, mla__record_sink each, void *ctx, size_t *bytes,
+                      mla_err *err) {
+    reading r = {.each = each, .ctx = ctx, .bytes = bytes};
     mla_buf_init(&r.line, LINE_MAX_BYTES);
     int rc = is_array(path) ? read_array(&r, path, err) : read_lines(&r, path, err);
     mla_buf_clear(&r.line);

@@ -10,9 +10,9 @@ typedef int (*mla__record_sink)(void *ctx, size_t number, const json_t *record, 
                                 mla_err *err);
 
 // Byte order marks, CRLF and a last line without its newline are fine. An array that is broken is
-// broken as a whole: -1, as is a file that cannot be read.
+// broken as a whole: -1, as is a file that cannot be read. `bytes` grows by what has been read.
 MLA_MUST_USE int mla__records_read(const char *path, mla__record_sink each, void *ctx,
-                                   mla_err *err);
+                                   size_t *bytes, mla_err *err);
 // Messages quote what they stumbled over: line breaks and the like in them become blanks.
 void mla__one_line(char *text);
 // What a record of the file is called in messages: "line" or "record".

@@ -80,12 +80,13 @@ static int take(void *ctx, size_t number, const json_t *record, const char *why,
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     char path[64];
-    size_t last = 0;
+    size_t last = 0, bytes = 0;
     mla_err err = {{0}};
     int fd = memfd_create("fuzz", MFD_CLOEXEC);
     MLA_ASSERT(fd >= 0 && mla_fs_write_all(fd, data, size, &err) == 0);
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    if (mla__records_read(path, take, &last, &err) < 0) assert_line(err.text);
+    if (mla__records_read(path, take, &last, &bytes, &err) < 0) assert_line(err.text);
+    MLA_ASSERT(bytes <= size);
     close(fd);
     return 0;
 }
