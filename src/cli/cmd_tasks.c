@@ -12,8 +12,9 @@
 
 static json_t *task_json(const mla_task *t, const char *home) {
     const mla_measured_pair m = mla_measured_read(t, home);
-    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:b, s:f, s:f, s:f, s:f, s:f, s:i, s:s, s:o, s:o}",
-                     "name", t->name, "description", t->description, "split",
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:b, s:f, s:f, s:f, s:f, s:f, s:i, s:s, s:o, "
+                     "s:o}",
+                     "name", t->name, "family", t->family, "description", t->description, "split",
                      t->held_out ? "held-out" : "train", "metric", mla_metric_name(t->metric),
                      "direction", t->direction, "prepared", t->data_version != NULL, "init_public",
                      t->init.public_half, "init_private", t->init.private_half, "best_public",
@@ -83,6 +84,10 @@ static void print_task(const mla_task *t, const char *home) {
     print_row(t, home);
     printf("\n%s\n\nlicence: %s\nmirrors: %s\n", t->description, t->source.licence,
            t->source.mirrors);
+    if (t->variant) {
+        printf("variant: of %s, seed %s: %s\n", t->variant->of, t->variant->seed,
+               t->variant->recipe);
+    }
     for (size_t i = 0; i < t->source.package_count; i++) {
         const mla_package *p = &t->source.packages[i];
         printf("source:  %s package %s %s, %s\n", p->from, p->name, p->version, p->file);

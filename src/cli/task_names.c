@@ -30,7 +30,7 @@ static int add_matches(naming *names, const char *root, const char *pattern, mla
     if (!mla_fs_is_dir(root)) return 0;
     if (mla_task_list(root, &all, &n, err) < 0) return -1;
     for (size_t i = 0; i < n; i++) {
-        if (fnmatch(pattern, all[i], 0) == 0) add_name(names, all[i]);
+        if (fnmatch(pattern, all[i], FNM_PERIOD) == 0) add_name(names, all[i]);
     }
     mla_fs_names_free(all, n);
     return 0;

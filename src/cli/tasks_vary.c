@@ -101,7 +101,7 @@ static int write_text(const char *dir, const char *name, char *text, mla_err *er
     return rc;
 }
 
-// The folder, whole or not at all.
+// The folder, whole or not at all, then the data: one without its data is made anew.
 static int write_folder(const varying *v, const mla_subset *subset, const mla_variant *variant,
                         const char *name, mla_halves init, mla_err *err) {
     char *dir = mla_fs_join(v->out, name), *making = mla_format("%s/.%s.making", v->out, name);
@@ -116,8 +116,8 @@ static int write_folder(const varying *v, const mla_subset *subset, const mla_va
     if (rc == 0) rc = write_text(making, "task.yaml",
                                  mla_variant_task_yaml(v->task, name, seed, recipe, init,
                                                        subset->best, err), err);
-    if (rc == 0) rc = mla_subset_share(subset->task, name, v->home, err);
     if (rc == 0) rc = mla_fs_replace_dir(making, dir, err);
+    if (rc == 0) rc = mla_subset_share(subset->task, name, v->home, err);
     char *all[] = {dir, making, reference, copy, recipe, seed};
     for (size_t i = 0; i < MLA_COUNT(all); i++) free(all[i]);
     return rc;
@@ -278,6 +278,7 @@ static int vary_task(varying *v, size_t count, mla_err *err) {
         count_scripts(v, count);
         return 0;
     }
+    if (!v->trial->home && mla_trial_open(v->trial, v->options, NULL, err) < 0) return -1;
     v->seconds = MLA_NEW_ARRAY(double, count);
     mla_subsets_init(&v->subsets, v->options, v->trial, v->task, v->home);
     int rc = make_all(v, count, err);
@@ -306,7 +307,6 @@ static int vary_all(const mla_options *o, char **names, size_t n, mla_err *err) 
     char *out = o->output ? mla_strdup(o->output) : mla_options_variants(o);
     mla_trial trial = {.home = NULL};
     int rc = mla_fs_mkdirs(out, err);
-    if (rc == 0 && !o->dry_run) rc = mla_trial_open(&trial, o, NULL, err);
     for (size_t i = 0; i < n && rc == 0 && !mla_stop_wanted(); i++) {
         rc = vary_one(o, &trial, home, names[i], out, err);
     }

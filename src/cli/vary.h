@@ -31,8 +31,8 @@ void mla_subsets_init(mla_subsets *out, const mla_options *options, mla_trial *t
                       const mla_task *task, const char *home);
 void mla_subsets_clear(mla_subsets *subsets);
 // The subset for a variant of that number, made and measured when it is first asked for: of six the
-// sixteenth variant may have the third, the sixty-fourth any. NULL on error, and when no draw of
-// any gives data on which the reference is clearly better than the starter.
+// sixteenth variant may have the third, the sixty-fourth any. NULL on error, and when no draw for
+// it and the next one gives data on which the reference is clearly better than the starter.
 const mla_subset *mla_subsets_get(mla_subsets *subsets, uint64_t number, mla_err *err);
 
 // The seed as it is written to task.yaml. Caller frees.

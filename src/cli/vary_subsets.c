@@ -14,6 +14,7 @@
 #include "task/check.h"
 
 #define DRAWS 5                  // for one subset
+#define OTHERS 2                 // subsets that are asked for in the place of a bad one
 #define DISTANCE_MIN 0.25        // from starter to reference, of that on all the data
 #define REFERENCE_USED 0.8       // of limits.seconds, as `tasks check` has it
 #define ROWS_LEAST 100.0
@@ -210,7 +211,7 @@ const mla_subset *mla_subsets_get(mla_subsets *s, uint64_t number, mla_err *err)
     mla_rng rng;
     mla_rng_init(&rng, mla_rng_derive(s->options->seed, mla_rng_hash(s->task->name), number, 50));
     size_t at = (size_t)mla_rng_below(&rng, open < MLA_SUBSETS_MAX ? open : MLA_SUBSETS_MAX);
-    for (size_t i = 0; i < MLA_SUBSETS_MAX && !mla_stop_wanted(); i++) {
+    for (size_t i = 0; i < OTHERS && !mla_stop_wanted(); i++) {
         mla_subset *subset = &s->items[(at + i) % MLA_SUBSETS_MAX];
         if (open_subset(s, (at + i) % MLA_SUBSETS_MAX, err) < 0) return NULL;
         if (!subset->bad) return subset;
@@ -244,6 +245,7 @@ static int clear_variants(const mla_options *o, const char *out, const char *hom
         char *dir = mla_fs_join(out, names[i]);
         mla_err ignored;
         mla_task *task = mla_task_load(dir, home, false, &ignored);
+        if (*names[i] == '.') rc = mla_fs_remove_tree(dir, err);         // was being made
         if (task && task->variant && is_wanted(o, task->family)) {
             rc = clear_variant(dir, task, home, err);
             ++*gone;
