@@ -292,7 +292,7 @@ void mla__cache_key(char key[65], const mla_task *task, const char *script,
     mla_buf all;
     mla_buf_init(&all, (size_t)-1);
     add_text(&all, "mlagent run 1");
-    add_text(&all, task->name);
+    add_text(&all, task->family ? task->family : task->name);      // variants share their data
     add_text(&all, task->data_version ? task->data_version : "");
     add_text(&all, task->id_column);
     mla_buf_printf(&all, "%zu %zu %d;", task->target_count, task->class_count, task->splits);
