@@ -143,7 +143,8 @@ static const char foreign_sharegpt[] =
 static const char foreign_openai[] =
     "{\"messages\":[{\"role\":\"user\",\"content\":\"1\"},{\"role\":\"assistant\",\"content\":"
     "\"no\",\"weight\":0},{\"role\":\"user\",\"content\":\"2\"},{\"role\":\"assistant\","
-    "\"content\":\"yes\"}]}\n"
+    "\"content\":\"yes\"},{\"role\":\"user\",\"content\":\"3\"},{\"role\":\"assistant\","
+    "\"content\":\"yes!\"}]}\n"
     "{\"messages\":[{\"role\":\"system\",\"content\":\"S\"},{\"role\":\"user\",\"content\":\"1\"},"
     "{\"role\":\"assistant\",\"content\":\"a\"},{\"role\":\"tool\",\"content\":\"t\"},"
     "{\"role\":\"assistant\",\"content\":\"b\"}]}\n";
@@ -158,7 +159,7 @@ static void foreign_conversations_come_back(void **state) {
     assert_same_text("share2.jsonl", "share.jsonl");
     write_text("open.jsonl", foreign_openai);
     assert_int_equal(import("open", "open.jsonl", &o, &c), 1);
-    assert_int_equal(c.train, 3);
+    assert_int_equal(c.train, 4);
     export("open", "open2.jsonl", MLA_FORMAT_OPENAI);
     assert_same_text("open2.jsonl", "open.jsonl");
 }
@@ -328,6 +329,27 @@ static void bad_lines_are_left_out_up_to_a_limit(void **state) {
     assert_non_null(strstr(err.text, "nothing to learn from"));
 }
 
+// Of a record that turns out bad at its second reply, the first is not learned from either.
+static void a_record_is_taken_whole_or_not(void **state) {
+    (void)state;
+    mla_step s = own_step(0, 0);
+    json_t *rest = mla_talk_rest(&s);
+    char *good = mla_json_line(rest);
+    char *text = mla_format("{\"conversations\":[{\"from\":\"gpt\",\"value\":\"one\"},{\"from\":"
+                            "\"gpt\",\"value\":\"two\"}],\"mlagent\":[%s,{}]}\n" GOOD "\n",
+                            good, 1);
+    write_text("half.jsonl", text);
+    mla_import_counts c;
+    const mla_import_options o = options_of(0);
+    assert_int_equal(import("half", "half.jsonl", &o, &c), 1);
+    assert_int_equal(c.bad, 1);
+    assert_int_equal(c.train, 1);
+    free(text);
+    free(good);
+    json_decref(rest);
+    mla_step_clear(&s);
+}
+
 static void ids_of_another_vocabulary_are_refused(void **state) {
     (void)state;
     mla_step s = own_step(0, 0);
@@ -396,6 +418,7 @@ int main(void) {
         cmocka_unit_test(conversations_are_held_back_whole),
         cmocka_unit_test(odd_but_whole_files_are_read),
         cmocka_unit_test(bad_lines_are_left_out_up_to_a_limit),
+        cmocka_unit_test(a_record_is_taken_whole_or_not),
         cmocka_unit_test(ids_of_another_vocabulary_are_refused),
         cmocka_unit_test(long_samples_are_left_out),
     };
