@@ -55,6 +55,7 @@ $(BUILD)/bench/%: bench/%.c $(LIB) Makefile
 $(BUILD)/env/warm.o: src/env/warm.py
 $(BUILD)/task/new_files.o: src/task/new_prepare.py
 $(BUILD)/cli/tasks_noise.o: src/cli/tasks_noise.py
+$(BUILD)/task/wheels.o: src/task/wheels.py
 
 tests: $(TESTBIN) $(if $(filter cli,$(ROOMS)),$(BUILD)/mlagent)
 

@@ -302,6 +302,7 @@ void mla__cache_key(char key[65], const mla_task *task, const char *script,
     mla_buf_printf(&all, "%.17g %d;", task->limits.seconds, task->limits.memory_mb);
     add_text(&all, script);
     add_text(&all, fingerprint);
+    if (task->wheels) add_text(&all, task->wheels);
     for (size_t i = 0; i < files->len; i++) {
         add_text(&all, files->items[i].name);
         add_part(&all, files->items[i].bytes, files->items[i].len);

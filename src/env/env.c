@@ -340,9 +340,22 @@ void mla_env_free(mla_env *env) {
 
 // --- states ------------------------------------------------------------------------------------
 
+// Its scripts' further packages go when the venv is built anew.
+static int check_wheels(const mla_env *env, const mla_task *task, mla_err *err) {
+    char *folder = mla_task_wheels_dir(task, env->python);
+    int rc = 0;
+    if (folder && !mla_fs_is_dir(folder)) {
+        rc = mla_err_set(err, "task %s: the packages of its requirements.txt are not in %s: run: "
+                         "mlagent tasks prepare %s", task->name, folder, task->name);
+    }
+    free(folder);
+    return rc;
+}
+
 int mla_env_begin(mla_env *env, const mla_task *task, mla_state *out, mla_err *err) {
     mla__files files = {.len = 0};
-    int rc = mla__files_load(&files, task->env_dir, err);
+    int rc = check_wheels(env, task, err);
+    if (rc == 0) rc = mla__files_load(&files, task->env_dir, err);
     if (rc == 0 && !mla__files_get(&files, task->script)) {
         rc = mla_err_set(err, "%s: the starter script %s is not there", task->env_dir,
                          task->script);

@@ -96,10 +96,11 @@ static json_t *describe(const mla_runner *runner, const mla_run_request *request
     }
     // Processor time is a backstop behind our clock: never the first to strike, on any core count.
     double cpu = (request->seconds + 10) * (double)sysconf(_SC_NPROCESSORS_ONLN);
-    return json_pack("{s:s, s:s?, s:o, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "script",
-                     request->script, "data", data, "below_tmp", below_tmp, "seed",
-                     (json_int_t)(request->seed >> 1), "cpu_seconds", (json_int_t)cpu + 1,
-                     "file_mb", FILE_MB, "files", OPEN_FILES, "processes", MLA__PROCESSES,
+    return json_pack("{s:s, s:s?, s:s?, s:o, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i}",
+                     "script", request->script, "data", data, "wheels", request->wheels,
+                     "below_tmp", below_tmp, "seed", (json_int_t)(request->seed >> 1),
+                     "cpu_seconds", (json_int_t)cpu + 1, "file_mb", FILE_MB, "files", OPEN_FILES,
+                     "processes", MLA__PROCESSES,
                      "workspace_mb", between(64, request->memory_mb / 2, 1024),
                      "workspace_inodes", WORKSPACE_INODES,
                      "tmp_mb", between(64, request->memory_mb / 4, 512), "tmp_inodes", TMP_INODES,

@@ -28,6 +28,7 @@ typedef struct mla_runner_options {
 
 typedef struct mla_run_request {
     const char *data_dir;    // the task's public data: read-only ./data in the workspace; or NULL
+    const char *wheels;      // folder of further packages, below wheels/ of the venv; or NULL
     const char *script;      // file name in the workspace, such as train.py
     double seconds;          // wall-clock limit
     int memory_mb;           // limit on memory: resident, all processes of the run together, and

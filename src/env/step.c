@@ -161,8 +161,9 @@ static int run_split(act *a, const char *script, size_t split, mla__result *r, m
     mla_task seen = *a->task;
     seen.data_dir = mla_task_split_dir(a->task, split);
     mla_run_request request = {
-        .data_dir = seen.data_dir, .script = script, .seconds = seen.limits.seconds,
-        .memory_mb = seen.limits.memory_mb, .seed = a->stage->seed, .max_output = MLA__STREAM_MAX,
+        .data_dir = seen.data_dir, .wheels = seen.wheels, .script = script,
+        .seconds = seen.limits.seconds, .memory_mb = seen.limits.memory_mb,
+        .seed = a->stage->seed, .max_output = MLA__STREAM_MAX,
         .cancelled = a->stage->cancelled,
     };
     mla_run_result run;

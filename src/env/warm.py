@@ -146,6 +146,8 @@ def execute(run, report):
     sys.modules["__main__"] = main
     sys.argv = [run["script"]]
     sys.path.insert(0, os.path.dirname(main.__file__))
+    if run["wheels"] is not None:
+        sys.path.append(f"{sys.prefix}/wheels/{run['wheels']}")
     try:
         os.write(report, STARTED)
         with open(main.__file__, "rb") as file:

@@ -54,6 +54,15 @@ MLA_MUST_USE int mla__data_hash(const char *public_dir, const char *answers, cha
                                 mla_err *err);
 MLA_MUST_USE int mla__data_settle(const char *public_dir, const char *answers, mla_err *err);
 
+// A program's last line with anything on it: of a Python failure, the exception. Caller frees.
+char *mla__last_line(const char *output);
+
+// ---- wheels.c: the packages of a task's requirements.txt
+// Sets task->wheels where there is such a file.
+MLA_MUST_USE int mla__wheels_read(mla_task *task, mla_err *err);
+// Installs them where they are not: 1 when it did, 0 when they were there or there are none.
+MLA_MUST_USE int mla__wheels_install(const mla_task *task, const char *python, mla_err *err);
+
 #define MLA__KEY_NONE SIZE_MAX
 
 void mla__keys_clear(mla__keys *keys);

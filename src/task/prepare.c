@@ -144,8 +144,7 @@ static int hash_source(const mla_task *task, char hex[65], mla_err *err) {
     return rc;
 }
 
-// The last line with anything on it: of a Python failure, the exception.
-static char *last_line(const char *text) {
+char *mla__last_line(const char *text) {
     size_t end = strlen(text);
     while (end > 0 && strchr(" \t\r\n", text[end - 1])) end--;
     size_t from = end;
@@ -156,7 +155,7 @@ static char *last_line(const char *text) {
 // A script that ends with status 1 and words has said why.
 static int explain(const mla_proc_result *result, const char *output, const char *script,
                    mla_err *err) {
-    char *line = last_line(output);
+    char *line = mla__last_line(output);
     if (result->exit_code == 1 && line[0]) {
         mla_err_set(err, "prepare.py: %.800s", line);
     } else {
@@ -368,10 +367,13 @@ static int make(const mla_task *task, const places *p, const prepare_means *mean
     char source[65];
     if (hash_source(task, source, err) < 0) return -1;
     if (mla_fs_remove_tree(p->staging, err) < 0) return -1;     // what a killed one has left
-    if (!means->from && up_to_date(task, p, source)) return 0;
+    bool keep = !means->from && mla_fs_exists(p->version);
+    int installed = keep ? mla__wheels_install(task, means->python, err) : 0;
+    if (installed < 0 || (keep && up_to_date(task, p, source))) return installed;
     if (mla_fs_mkdirs(p->staging, err) < 0) return -1;
     int rc = run_script(task, p->staging, p->packages, means, err);
     if (rc == 0) rc = check_made(task, p->public_dir, p->answers, err);
+    if (rc == 0) rc = mla__wheels_install(task, means->python, err) < 0 ? -1 : 0;
     if (rc == 0) rc = install(task, p, source, err);
     mla_err ignored;
     if (mla_fs_remove_tree(p->staging, rc < 0 ? &ignored : err) < 0) rc = -1;

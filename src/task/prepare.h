@@ -15,6 +15,9 @@
 // <home>/answers/<name>.csv (mode 0600). <home>/versions/<name>.json is written last and removed
 // first: an interrupted preparation counts as none. 1 when made, 0 when what is there was made by
 // this very prepare.py and is whole, -1 on error (data that fails a check replaces nothing).
+// Packages that tasks/<name>/requirements.txt lists for the task's scripts are installed beside the
+// venv's own where they are not yet (task.h), which counts as made: it takes minutes, and one that
+// was interrupted counts as none.
 // A variant has no prepare.py: its data must be there and whole (0), or it is an error.
 MLA_MUST_USE int mla_task_prepare(const char *task_dir, const char *home, const char *python,
                                   mla_err *err);

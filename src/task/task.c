@@ -492,7 +492,8 @@ static mla_task *load(const char *dir, const char *home, const char *data_name, 
     task->data_name = mla_strdup(data_name);
     char *root = mla__absolute(home);
     task->dir = mla__absolute(dir);
-    if (read_yaml(task, root, err) < 0 || read_version(task, root, need_data, err) < 0) {
+    if (read_yaml(task, root, err) < 0 || mla__wheels_read(task, err) < 0 ||
+        read_version(task, root, need_data, err) < 0) {
         mla_task_free(task);
         task = NULL;
     }
@@ -544,7 +545,7 @@ void mla_task_free(mla_task *task) {
     free_list(task->classes, task->class_count);
     char *texts[] = {task->name, task->family, task->description, task->id_column, task->script,
                      task->dir, task->env_dir, task->data_name, task->prepared_dir, task->data_dir,
-                     task->answers_path, task->data_version};
+                     task->answers_path, task->data_version, task->wheels};
     for (size_t i = 0; i < MLA_COUNT(texts); i++) free(texts[i]);
     free(task);
 }

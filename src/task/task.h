@@ -72,6 +72,8 @@ typedef struct mla_task {
     char *answers_path;           // prepared answers
     char *data_version;           // SHA-256 over the prepared files, part of the run cache's key;
                                   // NULL when the data is not prepared
+    char *wheels;                 // name of the folder with the packages of its requirements.txt;
+                                  // NULL when it has none
 } mla_task;
 
 // Reads and checks tasks/<name>/task.yaml (unknown and missing keys are errors). When
@@ -83,6 +85,11 @@ void mla_task_free(mla_task *task);
 
 // The prepared public data of one split. Caller frees.
 char *mla_task_split_dir(const mla_task *task, size_t split);
+
+// Where the venv of the interpreter `python` has the packages that the task's scripts want beyond
+// the venv's own: <venv>/wheels/<task->wheels>, which is there only when it is whole. NULL when
+// they want none. Caller frees.
+char *mla_task_wheels_dir(const mla_task *task, const char *python);
 
 // The columns that a submission has besides the id: the classes, else the targets. [*count],
 // borrowed from the task.

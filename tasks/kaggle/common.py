@@ -6,11 +6,9 @@ knows a particular competition.
 
 import argparse
 import gzip
-import importlib.metadata
 import io
 import os
 import pathlib
-import subprocess
 import sys
 import tarfile
 import tempfile
@@ -135,41 +133,24 @@ def spooled(stream):
     return copy
 
 
-def picture(read, name, size, mode="RGB"):
-    """An image file, uint8 [size, size(, 3)]."""
+def picture(read, name, size=None, mode="RGB"):
+    """An image file, uint8 [height, width(, 3)], scaled to [size, size(, 3)] if a size is given."""
     from PIL import Image
     try:
-        return np.asarray(Image.open(io.BytesIO(read())).convert(mode).resize((size, size)))
+        image = Image.open(io.BytesIO(read())).convert(mode)
+        return np.asarray(image.resize((size, size)) if size else image)
     except OSError as error:
         raise PrepareError(f"{name} is no image: {error}") from None
 
 
-def pictures(files, names, size):
-    """Image files in the order of `names`, uint8 [n, size, size, 3]."""
+def pictures(source, folder, names, size):
+    """The image files `names` (.jpg) of a folder, in that order, uint8 [n, size, size, 3]."""
+    files = source.folder(folder, ".jpg")
     lacking = [name for name in names if name not in files]
     if lacking:
-        raise PrepareError(f"{len(lacking)} images are lacking, {lacking[0]} the first of them")
+        raise PrepareError(f"{source.path} has no {folder}/{lacking[0]} and lacks {len(lacking)} "
+                           f"of its {len(names)} pictures: give the competition's whole download")
     return np.stack([picture(files[name], name, size) for name in names])
-
-
-def install(folder):
-    """What a task wants beyond the task Python, from its requirements.txt."""
-    listed = folder / "requirements.txt"
-    if not listed.is_file():
-        return
-    for line in listed.read_text().split():
-        name, _, version = line.partition("==")
-        try:
-            if importlib.metadata.version(name).split("+")[0] == version:
-                continue
-        except importlib.metadata.PackageNotFoundError:
-            pass
-        done = subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--only-binary",
-                               ":all:", "--disable-pip-version-check", line],
-                              capture_output=True, text=True)
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise PrepareError(f"cannot install {line}: {last}")
 
 
 def by_turns(values, turns, rng):
@@ -259,8 +240,9 @@ def run(folder, build, constant, most=(10 ** 9, 10 ** 9)):
                                f"{task['source']['mirrors']}; then: mlagent tasks prepare "
                                f"{task['name']} --from DIR")
         source = Source(options.source)
-        install(folder)
         write(build(source), task, constant, most, options.out)
+    except ModuleNotFoundError as error:
+        sys.exit(f"{sys.executable} has no {error.name}: run scripts/setup --python")
     except (PrepareError, OSError, zipfile.BadZipFile, tarfile.TarError, zlib.error,
             EOFError) as error:
-        sys.exit(f"prepare {task['name']}: {error}")
+        sys.exit(str(error))

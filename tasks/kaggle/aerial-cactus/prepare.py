@@ -9,7 +9,7 @@ import common
 
 def build(source):
     table = source.table("train.csv", ["id", "has_cactus"])
-    images = common.pictures(source.folder("train", ".jpg"), table["id"], 32)
+    images = common.pictures(source, "train", table["id"], 32)
     return table[["has_cactus"]], {"images": images}
 
 

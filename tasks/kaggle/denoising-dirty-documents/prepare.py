@@ -1,6 +1,5 @@
 """Dirty documents: train/N.png and train_cleaned/N.png; some pixels of each are rows."""
 
-import io
 import pathlib
 import sys
 
@@ -15,18 +14,22 @@ PIXELS = 2000       # of a page
 
 def pages(source, folder):
     """Grey pages, float32 from 0 (black) to 1 (white), by number."""
-    from PIL import Image
-    return {int(name.split(".")[0]):
-            np.asarray(Image.open(io.BytesIO(read())).convert("L"), np.float32) / 255
-            for name, read in source.folder(folder, ".png").items()}
+    files = {name: read for name, read in source.folder(folder, ".png").items()
+             if name.split(".")[0].isdigit()}
+    return {int(name.split(".")[0]): common.picture(read, f"{folder}/{name}", mode="L")
+            .astype(np.float32) / 255 for name, read in files.items()}
 
 
 def build(source):
     dirty, clean = pages(source, "train"), pages(source, "train_cleaned")
+    for page in sorted(dirty.keys() ^ clean.keys()):
+        folder = "train_cleaned" if page in dirty else "train"
+        raise common.PrepareError(f"{source.path} has no {folder}/{page}.png: give the "
+                                  "competition's whole download")
     rng, parts = np.random.default_rng(common.SEED), []
     for page, scan in sorted(dirty.items()):
-        if page not in clean or clean[page].shape != scan.shape:
-            raise common.PrepareError(f"train_cleaned/{page}.png is lacking or of another size")
+        if clean[page].shape != scan.shape:
+            raise common.PrepareError(f"train_cleaned/{page}.png is not of train/{page}.png's size")
         row, column = np.divmod(rng.permutation(scan.size)[:PIXELS], scan.shape[1])
         parts.append(pd.DataFrame({"page": page, "row": row, "column": column,
                                    "value": clean[page][row, column], "_group": page}))

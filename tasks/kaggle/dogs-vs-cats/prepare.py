@@ -12,13 +12,15 @@ MOST = 7500         # of a kind; each is 12 KB when it is scaled
 
 
 def build(source):
-    files = source.folder("train", ".jpg")
-    names = [name for kind in ("cat.", "dog.")
-             for name in [n for n in files if n.startswith(kind)][:MOST]]
-    if not names:
-        raise common.PrepareError(f"{source.path} has no train/cat.N.jpg and train/dog.N.jpg")
+    files, names = source.folder("train", ".jpg"), []
+    for kind in ("cat", "dog"):
+        found = [name for name in files if name.startswith(kind + ".")][:MOST]
+        if not found:
+            raise common.PrepareError(f"{source.path} has no train/{kind}.N.jpg: give the "
+                                      "competition's whole download")
+        names += found
     table = pd.DataFrame({"dog": [int(name.startswith("dog.")) for name in names]})
-    return table, {"images": common.pictures(files, names, 64)}
+    return table, {"images": common.pictures(source, "train", names, 64)}
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ LABELS = ["healthy", "multiple_diseases", "rust", "scab"]
 
 def build(source):
     table = source.table("train.csv", ["image_id", *LABELS])
-    images = common.pictures(source.folder("images", ".jpg"), table["image_id"] + ".jpg", 96)
+    images = common.pictures(source, "images", table["image_id"] + ".jpg", 96)
     strata = table[LABELS].astype(str).agg("".join, axis=1)
     return table[LABELS].assign(_strata=strata), {"images": images}
 

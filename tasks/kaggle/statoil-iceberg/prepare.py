@@ -20,9 +20,13 @@ def build(source):
         raise common.PrepareError(f"train.json is not JSON: {error}") from None
     lacking = [field for field in FIELDS if field not in table]
     if lacking:
-        raise common.PrepareError(f"train.json has no {', no '.join(lacking)}")
-    bands = [np.stack(table[name].map(lambda band: np.array(band, np.float32).reshape(75, 75)))
-             for name in ("band_1", "band_2")]
+        raise common.PrepareError(f"train.json of {source.path} has no {', no '.join(lacking)}: "
+                                  "is it another competition's?")
+    try:
+        bands = [np.stack([np.array(band, np.float32).reshape(75, 75) for band in table[name]])
+                 for name in ("band_1", "band_2")]
+    except (TypeError, ValueError):
+        raise common.PrepareError("a band of train.json is not 75 x 75 numbers") from None
     angle = pd.to_numeric(table["inc_angle"], errors="coerce")      # "na" where it is not known
     return (table[["is_iceberg"]].assign(inc_angle=angle)[["inc_angle", "is_iceberg"]],
             {"bands": np.stack(bands, axis=-1)})

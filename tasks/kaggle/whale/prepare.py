@@ -9,7 +9,7 @@ import common
 
 def build(source):
     table = source.table("train.csv", ["Image", "Id"])
-    images = common.pictures(source.folder("train", ".jpg"), table["Image"], 96)
+    images = common.pictures(source, "train", table["Image"], 96)
     return table[["Id"]], {"images": images}
 
 
