@@ -2,6 +2,10 @@
 // new` on CSV files of every kind, and a starter that crashes, by each command that would run it.
 #include "toy_task.h"
 
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include "base/proc.h"
 
 static fixture f;
@@ -136,6 +140,71 @@ static void a_starter_that_crashes(void **state) {
     mla_buf_clear(&out);
 }
 
+// How many trials are in the home, and how many of them have come as far as to run the script.
+static int trials(int *running) {
+    char *staging = mla_fs_join(f.home, "staging"), **names;
+    size_t n;
+    mla_err err;
+    assert_int_equal(mla_fs_list(staging, &names, &n, &err), 0);
+    *running = 0;
+    for (size_t i = 0; i < n; i++) {
+        char *states = mla_format("%s/%s/states.git", staging, names[i]);
+        *running += mla_fs_exists(states);
+        free(states);
+    }
+    mla_fs_names_free(names, n);
+    free(staging);
+    return (int)n;
+}
+
+// `mlagent tasks new` of a script that never ends, once that runs.
+static pid_t start_endless(void) {
+    put("endless/train.csv", table("x,z,y", 90, "", "\n"));
+    fixture_write(f.root, "endless/train.py", "import time\ntime.sleep(300)\n");
+    char *self = mla_fs_self_dir(), *program = mla_format("%s/../mlagent", self);
+    char *python = toy_python(), *source = mla_fs_join(f.root, "endless");
+    fflush(stdout);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        execl(program, "mlagent", "tasks", "new", source, "--target", "y", "--metric", "accuracy",
+              "--home", f.home, "--python", python, (char *)NULL);
+        _exit(99);
+    }
+    int running = 0;
+    for (int i = 0; i < 6000 && !running && waitpid(pid, NULL, WNOHANG) == 0; i++) {
+        usleep(10000);
+        trials(&running);
+    }
+    assert_int_equal(running, 1);
+    free(source);
+    free(python);
+    free(program);
+    free(self);
+    return pid;
+}
+
+// While its maker lives a trial is nobody's to clear; a killed one's goes with the next command.
+static void what_a_killed_one_left_is_cleared(void **state) {
+    (void)state;
+    put("good.csv", table("x,z,y", 90, "", "\n"));
+    static const char *const next[] = {"tasks new good.csv --target y --metric accuracy --force",
+                                       "tasks prepare good --tasks home/tasks"};
+    for (size_t i = 0; i < MLA_COUNT(next); i++) {
+        int running;
+        pid_t pid = start_endless();
+        mla_buf out = run("exec", next[i], 0);
+        mla_buf_clear(&out);
+        assert_int_equal(trials(&running), 1);
+        kill(pid, SIGKILL);
+        assert_int_equal(waitpid(pid, NULL, 0), pid);
+        assert_int_equal(trials(&running), 1);
+        out = run("exec", next[i], 0);
+        mla_buf_clear(&out);
+        assert_int_equal(trials(&running), 0);
+    }
+}
+
 // The home is a file system of half a megabyte. Who may not make one cannot run scripts either.
 static void a_full_disk_is_said_and_leaves_nothing(void **state) {
     (void)state;
@@ -161,6 +230,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(files_that_spreadsheets_write_become_tasks, begin, end),
         cmocka_unit_test_setup_teardown(files_that_will_not_do_leave_nothing, begin, end),
         cmocka_unit_test_setup_teardown(a_starter_that_crashes, begin, end),
+        cmocka_unit_test_setup_teardown(what_a_killed_one_left_is_cleared, begin, end),
         cmocka_unit_test_setup_teardown(a_full_disk_is_said_and_leaves_nothing, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

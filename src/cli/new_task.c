@@ -4,15 +4,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/fs.h"
-#include "base/log.h"
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "env/env.h"
 #include "task/new.h"
 #include "task/prepare.h"
+#include "task/trial.h"
 
 #define TRY_SECONDS 600.0     // of the first run, when no limit is given
 #define LEAST_SECONDS 20.0    // of the limit that is made of it
@@ -23,8 +22,8 @@ typedef struct making {
     mla_new_task task;
     mla_new_facts facts;
     char *name, *home, *python;
-    char *trial;              // the folder of the trial, with a home and the task in it
-    char *dir, *trial_home;   // both in it
+    mla_trial trial;
+    char *dir, *trial_home;   // in its folder: the task and a home
     mla_halves init, best;
     double seconds;           // of the script's run
 } making;
@@ -84,7 +83,7 @@ static int run_script(making *m, mla_env *env, const mla_task *task, mla_err *er
 static int measure(making *m, mla_err *err) {
     mla_task *task = mla_task_load(m->dir, m->trial_home, true, err);
     if (!task) return -1;
-    char *states = mla_fs_join(m->trial, "states.git");
+    char *states = mla_fs_join(m->trial.dir, "states.git");
     mla_env_options options = mla_env_options_default();
     options.workers = 1;
     options.home = m->trial_home;
@@ -177,26 +176,21 @@ static int check_free(const making *m, const char *to, mla_err *err) {
                        "with --force", to);
 }
 
-static int make_trial(making *m, mla_err *err) {
-    char *staging = mla_fs_join(m->home, "staging");
-    m->trial = mla_format("%s/new-%ld", staging, (long)getpid());
-    m->dir = mla_fs_join(m->trial, m->name);
-    m->trial_home = mla_fs_join(m->trial, "home");
-    int rc = mla_fs_remove_tree(m->trial, err);
-    if (rc == 0) rc = mla_fs_mkdirs(m->trial_home, err);
-    free(staging);
-    return rc;
+static int begin_trial(making *m, mla_err *err) {
+    if (mla_trial_begin(&m->trial, m->home, err) < 0) return -1;
+    m->dir = mla_fs_join(m->trial.dir, m->name);
+    m->trial_home = mla_fs_join(m->trial.dir, "home");
+    return mla_fs_mkdirs(m->trial_home, err);
 }
 
 static int make(making *m, mla_err *err) {
     char *root = mla_options_own_tasks(m->options), *to = mla_fs_join(root, m->name);
     int rc = check_free(m, to, err);
-    if (rc == 0) rc = make_trial(m, err);
+    if (rc == 0) rc = begin_trial(m, err);
     if (rc == 0) rc = try_it(m, err);
     if (rc == 0) rc = install(m, to, err);
     if (rc == 0) print_made(m, to);
-    mla_err ignored;
-    if (m->trial && mla_fs_remove_tree(m->trial, &ignored) < 0) mla_warn("%s", ignored.text);
+    mla_trial_end(&m->trial);
     free(root);
     free(to);
     return rc;
@@ -222,7 +216,7 @@ int mla_task_make(const mla_options *o, mla_err *err) {
     if (!o->target || !o->metric) {
         return mla_err_set(err, "tasks new needs --target COLUMN and --metric NAME");
     }
-    making m = {.options = o, .home = mla_options_home(o)};
+    making m = {.options = o, .home = mla_options_home(o), .trial.lock = -1};
     m.task = (mla_new_task){.source = o->rest[1], .script = o->script, .target = o->target,
                             .id = o->id, .seconds = o->seconds > 0 ? o->seconds : TRY_SECONDS,
                             .memory_mb = o->memory_mb ? o->memory_mb : MEMORY_MB};
@@ -230,7 +224,7 @@ int mla_task_make(const mla_options *o, mla_err *err) {
     m.python = o->python ? mla_strdup(o->python) : mla_fs_join(m.home, "venv/bin/python");
     int rc = read_metric(o->metric, &m.task.metric, err);
     if (rc == 0) rc = make(&m, err);
-    char *all[] = {m.name, m.home, m.python, m.trial, m.dir, m.trial_home};
+    char *all[] = {m.name, m.home, m.python, m.dir, m.trial_home};
     for (size_t i = 0; i < MLA_COUNT(all); i++) free(all[i]);
     return rc;
 }

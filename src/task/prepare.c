@@ -19,6 +19,7 @@
 #include "base/proc.h"
 #include "task/csv.h"
 #include "task/internal.h"
+#include "task/trial.h"
 
 #define MAX_OUTPUT ((size_t)4 << 20)
 #define MAX_SECONDS 1800.0
@@ -410,9 +411,10 @@ static int wait_for_lock(int fd, const char *path, mla_err *err) {
 
 // prepare.py inherits the lock: should we be killed, the next preparation waits until it has ended
 // too, or both would write into one staging folder.
-static int make_locked(const mla_task *task, const places *p, const prepare_means *means,
-                       mla_err *err) {
+static int make_locked(const mla_task *task, const places *p, const char *home,
+                       const prepare_means *means, mla_err *err) {
     if (make_folders(p, err) < 0) return -1;
+    mla_trial_sweep(home);
     int lock = open(p->staging_root, O_RDONLY | O_DIRECTORY);
     if (lock < 0) {
         return mla_err_set(err, "%s: cannot open: %s", p->staging_root, strerror(errno));
@@ -434,7 +436,8 @@ int mla_task_prepare_from(const char *task_dir, const char *from, const char *ho
     char *root = mla__absolute(home);
     places p = places_of(task, root);
     const prepare_means means = {.python = python ? python : "python3", .from = from};
-    int rc = task->variant ? check_variant(task, &p, err) : make_locked(task, &p, &means, err);
+    int rc = task->variant ? check_variant(task, &p, err)
+                           : make_locked(task, &p, root, &means, err);
     if (rc < 0) mla_err_wrap(err, "task %s", task->name);
     places_clear(&p);
     free(root);
