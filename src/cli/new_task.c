@@ -196,22 +196,6 @@ static int make(making *m, mla_err *err) {
     return rc;
 }
 
-static int read_metric(const char *name, mla_metric *out, mla_err *err) {
-    int metric = mla_metric_parse(name);
-    if (metric >= 0) {
-        *out = (mla_metric)metric;
-        return 0;
-    }
-    mla_buf known;
-    mla_buf_init(&known, 512);
-    for (int i = 0; i < MLA_METRIC_COUNT; i++) {
-        mla_buf_printf(&known, "%s%s", i ? ", " : "", mla_metric_name((mla_metric)i));
-    }
-    mla_err_set(err, "--metric: '%.40s' is not one of %s", name, mla_buf_text(&known));
-    mla_buf_clear(&known);
-    return -1;
-}
-
 int mla_task_make(const mla_options *o, mla_err *err) {
     if (!o->target || !o->metric) {
         return mla_err_set(err, "tasks new needs --target COLUMN and --metric NAME");
@@ -222,7 +206,8 @@ int mla_task_make(const mla_options *o, mla_err *err) {
                             .memory_mb = o->memory_mb ? o->memory_mb : MEMORY_MB};
     m.name = o->name ? mla_strdup(o->name) : mla_new_task_name(o->rest[1]);
     m.python = o->python ? mla_strdup(o->python) : mla_fs_join(m.home, "venv/bin/python");
-    int rc = read_metric(o->metric, &m.task.metric, err);
+    int rc = mla_metric_read(o->metric, &m.task.metric, err);
+    if (rc < 0) mla_err_wrap(err, "--metric");
     if (rc == 0) rc = make(&m, err);
     char *all[] = {m.name, m.home, m.python, m.dir, m.trial_home};
     for (size_t i = 0; i < MLA_COUNT(all); i++) free(all[i]);

@@ -7,8 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "task/internal.h"
 
 static const mla_metric_info table[MLA_METRIC_COUNT] = {
 #define X(id, name, direction, columns, truth, guess, variety, meaning)                           \
@@ -35,6 +37,22 @@ int mla_metric_parse(const char *name) {
     for (int i = 0; i < MLA_METRIC_COUNT; i++) {
         if (strcmp(table[i].name, name) == 0) return i;
     }
+    return -1;
+}
+
+int mla_metric_read(const char *name, mla_metric *out, mla_err *err) {
+    int metric = mla_metric_parse(name);
+    if (metric >= 0) {
+        *out = (mla_metric)metric;
+        return 0;
+    }
+    mla_buf known;
+    mla_buf_init(&known, 512);
+    for (int i = 0; i < MLA_METRIC_COUNT; i++) {
+        mla_buf_printf(&known, "%s%s", i ? ", " : "", table[i].name);
+    }
+    mla_err_set(err, "'%s' is not one of %s", mla__show(name).text, mla_buf_text(&known));
+    mla_buf_clear(&known);
     return -1;
 }
 

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/err.h"
+
 // What one cell of the answers or of a submission may hold.
 typedef enum {
     MLA_VALUE_LABEL,            // any text; numbers are the same however they are written
@@ -68,6 +70,8 @@ typedef struct mla_metric_info {
 const mla_metric_info *mla_metric_about(mla_metric metric);
 const char *mla_metric_name(mla_metric metric);
 int mla_metric_parse(const char *name);                // the enum, or -1
+// The same for people: -1 and an error that names those that are known.
+MLA_MUST_USE int mla_metric_read(const char *name, mla_metric *out, mla_err *err);
 int mla_metric_direction(mla_metric metric);
 
 // truth [n, width] and guess [n, width], row by row, width the number of target columns; n > 0. Two

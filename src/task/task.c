@@ -158,23 +158,6 @@ static int read_choice(const char *path, const char *key, const char *text, cons
                        first, second);
 }
 
-static int read_metric(const char *path, const char *text, mla_metric *out, mla_err *err) {
-    int metric = mla_metric_parse(text);
-    if (metric >= 0) {
-        *out = (mla_metric)metric;
-        return 0;
-    }
-    mla_buf known;
-    mla_buf_init(&known, 512);
-    for (int i = 0; i < MLA_METRIC_COUNT; i++) {
-        mla_buf_printf(&known, "%s%s", i ? ", " : "", mla_metric_name((mla_metric)i));
-    }
-    mla_err_set(err, "%s: metric: '%s' is not one of %s", path, mla__show(text).text,
-                mla_buf_text(&known));
-    mla_buf_clear(&known);
-    return -1;
-}
-
 // A text that must say something on one line.
 static int check_line(const char *path, const char *key, const char *text, mla_err *err) {
     if (text[0] == '\0') return mla_err_set(err, "%s: %s: is empty", path, key);
@@ -359,7 +342,9 @@ static int check_variant(const char *path, const yaml_task *raw, bool held_out, 
 static int take_yaml(mla_task *task, const char *path, yaml_task *raw, mla_err *err) {
     int direction, split;
     if (check_names(path, task->dir, raw, err) < 0) return -1;
-    if (read_metric(path, raw->metric, &task->metric, err) < 0) return -1;
+    if (mla_metric_read(raw->metric, &task->metric, err) < 0) {
+        return mla_err_wrap(err, "%s: metric", path);
+    }
     if (check_columns(path, raw, task->metric, err) < 0) return -1;
     if (read_splits(path, raw->splits, &task->splits, err) < 0) return -1;
     direction = read_choice(path, "direction", raw->direction, "higher", "lower", err);
