@@ -201,6 +201,7 @@ static void nothing_better_leaves_the_script_as_it_is(void **state) {
         if (!o) fail_msg("%s in: %.*s", err.text, (int)n, at);
         assert_string_equal(mla_json_get_text(o, "event", ""),
                             lines == 0 ? "start" : lines == 7 ? "end" : "step");
+        assert_int_equal(json_is_array(json_object_get(o, "flags")), lines > 0 && lines < 7);
         if (lines == 7) assert_false(mla_json_get_bool(o, "improved", true));
         json_decref(o);
         at += n + (at[n] == '\n');

@@ -103,9 +103,7 @@ static void step_json(const mla_solve *solve, const mla_step *step, int number, 
     for (size_t i = 0; i < MLA_COUNT(numbers); i++) {
         json_object_set_new(o, numbers[i].name, mla_json_number(numbers[i].value));
     }
-    char *flags = mla_flag_text(step->flags);
-    json_object_set_new(o, "flags", json_string(flags));
-    free(flags);
+    json_object_set_new(o, "flags", mla_flag_to_json(step->flags));
     json_object_set_new(o, "thought",
                         thought ? mla_json_text(thought, strlen(thought)) : json_null());
     print_json(o);

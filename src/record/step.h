@@ -70,6 +70,7 @@ void mla_step_init(mla_step *step);          // numbers that are not known are N
 void mla_step_clear(mla_step *step);
 void mla_step_copy(mla_step *to, const mla_step *from);   // deep; `to` is overwritten, not cleared
 json_t *mla_step_to_json(const mla_step *step);           // caller owns
+json_t *mla_flag_to_json(unsigned flags);                 // the list of their names; caller owns
 MLA_MUST_USE int mla_step_from_json(mla_step *step, const json_t *object, mla_err *err);
 
 // A growing array of steps, owned.

@@ -60,7 +60,7 @@ static json_t *cost_to_json(const mla_cost *cost) {
     return o;
 }
 
-static json_t *flags_to_json(unsigned flags) {
+json_t *mla_flag_to_json(unsigned flags) {
     json_t *array = json_array();
     for (int i = 0; i < MLA_FLAG_COUNT; i++) {
         if (flags >> i & 1) json_array_append_new(array, json_string(mla_flag_name(i)));
@@ -93,7 +93,7 @@ json_t *mla_step_to_json(const mla_step *step) {
     json_object_set_new(o, "reward", reward_to_json(&step->reward));
     json_object_set_new(o, "score_private", mla_json_number(step->score_private));
     json_object_set_new(o, "cost", cost_to_json(&step->cost));
-    json_object_set_new(o, "flags", flags_to_json(step->flags));
+    json_object_set_new(o, "flags", mla_flag_to_json(step->flags));
     json_object_set_new(o, "final", json_boolean(step->final));
     json_object_set_new(o, "idea", text_or_null(step->idea));
     return o;
