@@ -7,6 +7,8 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include "daemons.h"
+
 // A name that only this test's processes have, to find survivors on the host.
 #define MARK "mlagent-survivor-mark"
 
@@ -166,20 +168,10 @@ static bool mark_is_alive(void) {
     return found;
 }
 
-// Daemons in sessions of their own, twice forked, that ignore signals and hold the streams open.
 static const char daemons[] =
-    "import os, signal, sys, time\n"
-    "for i in range(3):\n"
-    "    if os.fork() == 0:\n"
-    "        os.setsid()\n"
-    "        for s in range(1, 32):\n"
-    "            try: signal.signal(s, signal.SIG_IGN)\n"
-    "            except (OSError, ValueError): pass\n"
-    "        if os.fork() == 0:\n"
-    "            os.execv(sys.executable, ['" MARK "', '-c',\n"
-    "                'import time\\n'\n"
-    "                'while 1: time.sleep(.05); open(\"late\", \"a\").write(\"x\")'])\n"
-    "        os._exit(0)\n"
+    DAEMONS("            os.execv(sys.executable, ['" MARK "', '-c',\n"
+            "                'import time\\n'\n"
+            "                'while 1: time.sleep(.05); open(\"late\", \"a\").write(\"x\")'])\n")
     "time.sleep(1)\n";
 
 static void nothing_outlives_a_run(void **state) {

@@ -2,6 +2,8 @@
 // sandbox's limits, and the next honest run finds everything as it was. (T7 to T10, T17.)
 #include "attack_fixture.h"
 
+#include "daemons.h"
+
 static void fork_bomb(void **state) {
     (void)state;
     w.task->limits.seconds = 1;
@@ -135,21 +137,11 @@ static void a_clock_of_its_own(void **state) {
     attack_flagged(MLA_FLAG_TOUCHED_EVALUATION);
 }
 
-// Daemons in sessions of their own, forked twice, deaf to signals, with the streams held open.
 static void daemons(void **state) {
     (void)state;
     static const char code[] =
-        "import os, signal, time\n"
-        "for i in range(3):\n"
-        "    if os.fork() == 0:\n"
-        "        os.setsid()\n"
-        "        for s in range(1, 32):\n"
-        "            try: signal.signal(s, signal.SIG_IGN)\n"
-        "            except (OSError, ValueError): pass\n"
-        "        if os.fork() == 0:\n"
-        "            while True:\n"
-        "                open('submission.csv', 'a').write('1,1\\n'); time.sleep(.01)\n"
-        "        os._exit(0)\n";
+        DAEMONS("            while True:\n"
+                "                open('submission.csv', 'a').write('1,1\\n'); time.sleep(.01)\n");
     attack_ends(code, MLA_OUTCOME_BAD_SUBMISSION, 0, "cannot be scored");
     w.task->limits.seconds = 0.5;
     char *waiting = mla_format("%stime.sleep(60)\n", code);
