@@ -61,11 +61,15 @@ static int read_quoted(mla__csv *csv, mla__cell *cell, mla_err *err) {
     return 0;
 }
 
+// Where a plain cell ends, or breaks. The text itself ends with a NUL.
+static const bool stops[256] = {['\0'] = true, ['\n'] = true, ['\r'] = true, [','] = true,
+                                ['"'] = true};
+
 // Reads the cell at the cursor up to a comma or the end of the line.
 static int read_plain(mla__csv *csv, mla__cell *cell, mla_err *err) {
-    char *p = csv->text + csv->at, *end = csv->text + csv->len;
+    char *p = csv->text + csv->at;
     cell->text = p;
-    while (p < end && *p != ',' && *p != '\n' && *p != '\r' && *p != '"' && *p != '\0') p++;
+    while (!stops[(unsigned char)*p]) p++;
     cell->len = (size_t)(p - cell->text);
     csv->at = (size_t)(p - csv->text);
     if (at_line_end(csv) || *p == ',') return 0;

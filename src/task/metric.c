@@ -4,6 +4,7 @@
 
 #include <float.h>
 #include <math.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -77,13 +78,29 @@ static double mean_absolute_error(const double *truth, const double *guess, size
 }
 
 typedef struct ranked {
-    double guess;
+    uint64_t order;             // of the guess
     bool positive;
 } ranked;
 
-static int by_guess(const void *a, const void *b) {
-    double x = ((const ranked *)a)->guess, y = ((const ranked *)b)->guess;
-    return (x > y) - (x < y);
+// A number that is as large among others as the guess is among guesses; that of -0 is that of 0.
+static uint64_t order_of(double guess) {
+    uint64_t bits;
+    guess += 0.0;
+    memcpy(&bits, &guess, sizeof bits);
+    return bits >> 63 ? ~bits : bits | (uint64_t)1 << 63;
+}
+
+// rows [n], sorted byte by byte from the lowest on: several times as fast as qsort. spare: room.
+static void sort_rows(ranked *rows, ranked *spare, size_t n) {
+    for (int shift = 0; shift < 64; shift += 8) {
+        size_t starts[257] = {0};
+        for (size_t i = 0; i < n; i++) starts[(rows[i].order >> shift & 0xFF) + 1]++;
+        for (size_t i = 0; i < 256; i++) starts[i + 1] += starts[i];
+        for (size_t i = 0; i < n; i++) spare[starts[rows[i].order >> shift & 0xFF]++] = rows[i];
+        ranked *sorted = spare;
+        spare = rows;
+        rows = sorted;
+    }
 }
 
 // The sum of the positives' ranks (from 1), where equal guesses share the mean of their ranks: a
@@ -92,7 +109,7 @@ static double positive_rank_sum(const ranked *rows, size_t n) {
     double sum = 0;
     for (size_t from = 0, to; from < n; from = to) {
         size_t positives = 0;
-        for (to = from; to < n && rows[to].guess == rows[from].guess; to++) {
+        for (to = from; to < n && rows[to].order == rows[from].order; to++) {
             positives += rows[to].positive;
         }
         sum += (double)positives * ((double)(from + 1 + to) / 2);
@@ -103,19 +120,19 @@ static double positive_rank_sum(const ranked *rows, size_t n) {
 // The Mann-Whitney statistic over the number of pairs, which is the area under the ROC curve:
 // scikit-learn's roc_auc_score.
 static double area_under_roc(column c) {
-    ranked *rows = MLA_NEW_ARRAY(ranked, c.n);
+    ranked *rows = MLA_NEW_ARRAY(ranked, 2 * c.n);    // and as much to sort them in
     size_t positives = 0;
     bool defined = true;
     for (size_t i = 0; i < c.n; i++) {
         double truth = c.truth[i * c.stride], guess = c.guess[i * c.stride];
         MLA_ASSERT(truth == 0 || truth == 1);
-        rows[i] = (ranked){guess, truth == 1};
+        rows[i] = (ranked){order_of(guess), truth == 1};
         positives += rows[i].positive;
         defined = defined && !isnan(guess);
     }
     double area = NAN;
     if (defined && positives > 0 && positives < c.n) {
-        qsort(rows, c.n, sizeof *rows, by_guess);
+        sort_rows(rows, rows + c.n, c.n);
         double p = (double)positives, q = (double)(c.n - positives);
         area = (positive_rank_sum(rows, c.n) - p * (p + 1) / 2) / (p * q);
     }

@@ -44,33 +44,43 @@ static bool read_exponent(const char *p, int *out) {
     return *p == '\0';
 }
 
+// Appends the digits at `p` to *value, where more than fit overflow, and tells where they end.
+static const char *read_digits(const char *p, uint64_t *value) {
+    uint64_t v = *value;
+    for (unsigned digit; (digit = (unsigned char)*p - (unsigned)'0') <= 9; p++) v = 10 * v + digit;
+    *value = v;
+    return p;
+}
+
+// How many zeros are before the first other digit.
+static ptrdiff_t leading_zeros(const char *p) {
+    ptrdiff_t zeros = 0;
+    for (; *p == '0' || *p == '.'; p++) zeros += *p == '0';
+    return zeros;
+}
+
 // Plain decimals of few digits, as most are: several times as fast as strtod. False: ask strtod.
 static bool parse_fast(const char *text, double *out) {
-    const char *p = text + (*text == '-' || *text == '+');
+    const char *first = text + (*text == '-' || *text == '+');
     uint64_t value = 0;
-    int digits = 0, power = 0, exponent = 0;
-    bool point = false, any = false;
-    for (;; p++) {
-        if (*p == '.' && !point) {
-            point = true;
-            continue;
-        }
-        unsigned digit = (unsigned char)*p - (unsigned)'0';
-        if (digit > 9) break;
-        value = 10 * value + digit;
-        digits += value > 0;
-        power -= point;
-        any = true;
-        if (digits > FAST_DIGITS) return false;
+    const char *end = read_digits(first, &value);
+    ptrdiff_t digits = end - first, places = 0;
+    if (*end == '.') {
+        const char *from = end + 1;
+        end = read_digits(from, &value);
+        places = end - from;
+        digits += places;
     }
-    if (!any) return false;
-    if (*p == 'e' || *p == 'E') {
-        if (!read_exponent(p + 1, &exponent)) return false;
-    } else if (*p != '\0') {
+    if (digits > FAST_DIGITS) digits -= leading_zeros(first);
+    if (digits <= 0 || digits > FAST_DIGITS) return false;
+    int exponent = 0;
+    if (*end == 'e' || *end == 'E') {
+        if (!read_exponent(end + 1, &exponent)) return false;
+    } else if (*end != '\0') {
         return false;
     }
     if (value == 0) *out = 0;
-    else if (!scale(value, power + exponent, out)) return false;
+    else if (!scale(value, exponent - (int)places, out)) return false;
     if (*text == '-') *out = -*out;
     return true;
 }
