@@ -1,14 +1,18 @@
-// Fuzzes the CSV reader and the scorer: any bytes as a submission must give a score or a reason of
-// one line, and any bytes as answers are either refused or score themselves. libFuzzer, by `make
+// Fuzzes the CSV reader, the scorer and `tasks new`: any bytes as a submission must give a score or
+// a reason of one line, any bytes as answers are either refused or score themselves, and any bytes
+// as a person's data are refused in one line or become a task that can be read. libFuzzer, by `make
 // fuzz`.
 #include <math.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/fs.h"
+#include "base/mem.h"
 #include "task/csv.h"
+#include "task/new.h"
 #include "task/score.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -70,6 +74,47 @@ static void fuzz_submission(const mla_answers *answers, size_t split, const char
     }
 }
 
+static void put(const char *dir, const char *name, const char *text, size_t len) {
+    mla_err err;
+    char *path = mla_fs_join(dir, name);
+    FILE *file = fopen(path, "wb");
+    MLA_ASSERT(file && mla_fs_write_all(fileno(file), text, len, &err) == 0);
+    fclose(file);
+    free(path);
+}
+
+static void make_task(const char *root, const mla_new_task *task) {
+    mla_new_facts facts;
+    mla_err err = {0};
+    char *made = mla_fs_join(root, "made");
+    if (mla_new_task_write(task, made, &facts, &err) < 0) {
+        MLA_ASSERT(err.text[0] != '\0' && !strpbrk(err.text, "\r\n"));
+    } else {
+        mla_task *read = mla_task_load(made, root, false, &err);
+        MLA_ASSERT(read && facts.rows >= 20);
+        mla_task_free(read);
+    }
+    free(made);
+}
+
+// The bytes as a CSV file, or, with a NUL in them, as a folder's train.csv and test.csv.
+static void fuzz_new(int form, const char *text, size_t len) {
+    char root[] = "/tmp/mla-fuzz-XXXXXX";
+    mla_err err;
+    MLA_ASSERT(mkdtemp(root));
+    const char *cut = memchr(text, '\0', len);
+    char *source = cut ? mla_strdup(root) : mla_fs_join(root, "train.csv");
+    size_t train = cut ? (size_t)(cut - text) : len;
+    put(root, "train.csv", text, train);
+    if (cut) put(root, "test.csv", cut + 1, len - train - 1);
+    if (cut) put(root, "train.py", "", 0);
+    const mla_new_task task = {.source = source, .script = "train.py", .target = "y", .id = "id",
+                               .metric = form_of(form).metric, .seconds = 10, .memory_mb = 512};
+    make_task(root, &task);
+    MLA_ASSERT(mla_fs_remove_tree(root, &err) == 0);
+    free(source);
+}
+
 static mla_answers *load_known(int form) {
     static const char truth[] = "id,y,z,half\n1,0,1,public\n2,1,0,public\na b,1,0,private\n"
                                 "\"x,\",0,1,private\n";
@@ -92,6 +137,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     size_t split = form == SPLITS && (data[0] & 0x40);
     fuzz_reader(text, len);
     fuzz_submission(known[form], split, text, len);
+    if (data[0] & 0x20) fuzz_new(form, text, len);
     mla_answers *answers = data[0] & 0x80 ? load(form, text, len) : NULL;
     if (answers) fuzz_submission(answers, split, text, len);
     mla_answers_free(answers);
