@@ -113,9 +113,22 @@ static void forget(const fixture *f, const char *name) {
     free(path);
 }
 
-// Before the program listens to signals there is nothing yet that a SIGINT could break.
-static bool ended_well(int code, int signal) {
-    return code == 0 || code == -signal || (signal == SIGINT && code == 130);
+// Whether the program has come as far as to listen to the signal.
+static bool listens(pid_t pid, int signal) {
+    char *path = mla_format("/proc/%ld/status", (long)pid), line[256];
+    FILE *file = fopen(path, "r");
+    unsigned long long caught = 0;
+    assert_non_null(file);
+    while (fgets(line, sizeof line, file)) sscanf(line, "SigCgt: %llx", &caught);
+    fclose(file);
+    free(path);
+    return caught >> (signal - 1) & 1;
+}
+
+// A SIGINT that is heard ends in order; before that there is nothing yet that it could break.
+static bool ended_well(int code, int signal, bool heard) {
+    if (code == 0 || (signal == SIGINT && code == 130)) return true;
+    return code == -signal && !heard;
 }
 
 static void interrupt(const fixture *f, mla_rng *rng, const char *wanted, double longest, long i) {
@@ -123,14 +136,15 @@ static void interrupt(const fixture *f, mla_rng *rng, const char *wanted, double
     int signal = mla_rng_below(rng, 2) ? SIGKILL : SIGINT;
     pid_t pid = start(f);
     usleep((useconds_t)(delay * 1e6));
+    bool heard = listens(pid, signal);
     kill(pid, signal);
     int code = end_of(pid);
-    if (!ended_well(code, signal)) {
+    if (!ended_well(code, signal, heard)) {
         fail_msg("signal %d after %.3f s: ended with %d", signal, delay, code);
     }
     int prepared = check_whole(f, wanted);
-    printf("%3ld: %-7s after %.3f s, %2d prepared\n", i, signal == SIGINT ? "SIGINT" : "SIGKILL",
-           delay, prepared);
+    printf("%3ld: %-7s after %.3f s: %4d, %2d prepared\n", i,
+           signal == SIGINT ? "SIGINT" : "SIGKILL", delay, code, prepared);
     fflush(stdout);
     if (code != 0) return;
     forget(f, "versions");
