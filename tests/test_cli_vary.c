@@ -150,6 +150,7 @@ static void variants_are_made_checked_and_removed(void **state) {
     assert_string_equal(first, again);
     free(again);
     expect(&f, "vary toy --count 2 --seed 2", 1, "was not made with --seed 2");
+    expect(&f, "vary toy --count 1 --output other", 1, "the data of this name is that of ");
     expect(&f, "vary --clear toy", 0, "3 variants removed");
     char *left = fixture_look(&f);
     assert_null(strstr(left, "toy-v"));

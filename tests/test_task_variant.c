@@ -567,7 +567,11 @@ static void test_subset_is_seeded_and_shared(void **state) {
     assert_string_equal(versions[0], versions[1]);
     assert_string_not_equal(versions[0], versions[2]);
     mla_task *part = mla_task_load_on(f.dir, f.home, "part", &err);
-    assert_int_equal(mla_subset_share(part, "twin", f.home, &err), 0);
+    assert_int_equal(mla_subset_share(part, "twin", f.home, "/a/twin", &err), 0);
+    char *owner = mla_subset_owner("twin", f.home);
+    assert_string_equal(owner, "/a/twin");
+    free(owner);
+    assert_null(mla_subset_owner("nobody", f.home));
     struct stat a, b;
     char *from = mla_fs_join(f.home, "data/part/train.csv");
     char *to = mla_fs_join(f.home, "data/twin/train.csv");

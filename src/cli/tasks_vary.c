@@ -117,7 +117,7 @@ static int write_folder(const varying *v, const mla_subset *subset, const mla_va
                                  mla_variant_task_yaml(v->task, name, seed, recipe, init,
                                                        subset->best, err), err);
     if (rc == 0) rc = mla_fs_replace_dir(making, dir, err);
-    if (rc == 0) rc = mla_subset_share(subset->task, name, v->home, err);
+    if (rc == 0) rc = mla_subset_share(subset->task, name, v->home, dir, err);
     char *all[] = {dir, making, reference, copy, recipe, seed};
     for (size_t i = 0; i < MLA_COUNT(all); i++) free(all[i]);
     return rc;
@@ -163,8 +163,21 @@ static int make_one(varying *v, const char *name, uint64_t number, mla_err *err)
 
 // --- those that are there -----------------------------------------------------------------------
 
+// Data lies by name under the home: no other folder may have a variant of this name.
+static int check_owner(const varying *v, const char *name, const char *dir, mla_err *err) {
+    char *owner = mla_subset_owner(name, v->home);
+    int rc = 0;
+    if (owner && strcmp(owner, dir) && mla_fs_is_dir(owner)) {
+        rc = mla_err_set(err, "%s: the data of this name is that of %s; remove it there, with "
+                         "--clear, or vary with another --home", name, owner);
+    }
+    free(owner);
+    return rc;
+}
+
 // 1: the variant is there, made with this seed; 0: it is not; -1: another one has its name.
-static int was_made(varying *v, const char *dir, mla_err *err) {
+static int was_made(varying *v, const char *name, const char *dir, mla_err *err) {
+    if (check_owner(v, name, dir, err) < 0) return -1;
     if (!mla_fs_exists(dir)) return 0;
     mla_err why;
     mla_task *task = mla_task_load(dir, v->home, true, &why);
@@ -189,7 +202,7 @@ static int make_all(varying *v, size_t count, mla_err *err) {
     for (size_t i = 0; i < count && rc == 0 && !mla_stop_wanted(); i++) {
         char *name = mla_format("%s-%c%04zu", v->task->name, v->options->fast ? 'f' : 'v', i);
         char *dir = mla_fs_join(v->out, name);
-        rc = was_made(v, dir, err);
+        rc = was_made(v, name, dir, err);
         v->kept += rc > 0;
         rc = rc == 0 ? make_one(v, name, i, err) : rc < 0 ? -1 : 0;
         mla_progress_set(&bar, (double)i + 1, "%s", v->task->name);
@@ -304,13 +317,15 @@ static int vary_one(const mla_options *o, mla_trial *trial, const char *home, co
 
 static int vary_all(const mla_options *o, char **names, size_t n, mla_err *err) {
     char *home = mla_options_home(o);
-    char *out = o->output ? mla_strdup(o->output) : mla_options_variants(o);
+    char *given = o->output ? mla_strdup(o->output) : mla_options_variants(o), *out = NULL;
     mla_trial trial = {.home = NULL};
-    int rc = mla_fs_mkdirs(out, err);
+    int rc = mla_fs_mkdirs(given, err);
+    if (rc == 0 && !(out = realpath(given, NULL))) rc = mla_err_set(err, "%s: not found", given);
     for (size_t i = 0; i < n && rc == 0 && !mla_stop_wanted(); i++) {
         rc = vary_one(o, &trial, home, names[i], out, err);
     }
     if (trial.home) mla_trial_close(&trial);
+    free(given);
     free(out);
     free(home);
     return rc;

@@ -366,9 +366,11 @@ static int make_all(const mla_task *task, const char *data, sheet *answers,
     return rc;
 }
 
-static int write_version(const char *name, const char *home, const char *data, mla_err *err) {
+// source: the folder of the task that it is for.
+static int write_version(const char *name, const char *home, const char *source, const char *data,
+                         mla_err *err) {
     char *folder = mla_fs_join(home, "versions"), *path = mla_format("%s/%s.json", folder, name);
-    json_t *version = json_pack("{s:s, s:s, s:s}", "task", name, "source", "subset", "data", data);
+    json_t *version = json_pack("{s:s, s:s, s:s}", "task", name, "source", source, "data", data);
     MLA_ASSERT(version);
     int rc = mla_fs_mkdirs(folder, err);
     if (rc == 0) rc = mla_json_write_file(path, version, err);
@@ -423,7 +425,7 @@ int mla_subset_make(const mla_task *task, const char *home, const char *name,
     if (rc == 0) rc = check_answers(task, p.answers, err);
     if (rc == 0) rc = mla__data_settle(p.data, p.answers, err);
     if (rc == 0) rc = mla__data_hash(p.data, p.answers, sum, err);
-    if (rc == 0) rc = write_version(name, home, sum, err);
+    if (rc == 0) rc = write_version(name, home, task->dir, sum, err);
     place_clear(&p);
     return rc;
 }
@@ -448,14 +450,24 @@ static int share_folder(const char *from, const char *to, mla_err *err) {
     return rc;
 }
 
-int mla_subset_share(const mla_task *from, const char *name, const char *home, mla_err *err) {
+int mla_subset_share(const mla_task *from, const char *name, const char *home, const char *folder,
+                     mla_err *err) {
     place p = place_of(name, home);
     int rc = clear_place(&p, name, home, err);
     if (rc == 0) rc = share_folder(from->prepared_dir, p.data, err);
     if (rc == 0) rc = share_file(from->answers_path, p.answers, err);
-    if (rc == 0) rc = write_version(name, home, from->data_version, err);
+    if (rc == 0) rc = write_version(name, home, folder, from->data_version, err);
     place_clear(&p);
     return rc;
+}
+
+char *mla_subset_owner(const char *name, const char *home) {
+    char *path = mla_format("%s/versions/%s.json", home, name);
+    json_t *version = mla_json_read_file(path, 1 << 16, NULL);
+    char *owner = mla_strdup(mla_json_get_text(version, "source", NULL));
+    json_decref(version);
+    free(path);
+    return owner;
 }
 
 int mla_subset_forget(const char *name, const char *home, mla_err *err) {

@@ -22,9 +22,12 @@ typedef struct mla_subset_options {
 MLA_MUST_USE int mla_subset_make(const mla_task *task, const char *home, const char *name,
                                  const mla_subset_options *options, mla_err *err);
 
-// Gives a task of that name the data of `from` (as loaded with it), as links to its files.
+// Gives a task of that name, in that folder, the data of `from` (as loaded with it), as links to
+// its files.
 MLA_MUST_USE int mla_subset_share(const mla_task *from, const char *name, const char *home,
-                                  mla_err *err);
+                                  const char *folder, mla_err *err);
+// The folder for which the data of a name was shared, NULL when there is none. Caller frees.
+char *mla_subset_owner(const char *name, const char *home);
 // Removes data, answers and version of that name; the version first.
 MLA_MUST_USE int mla_subset_forget(const char *name, const char *home, mla_err *err);
 
