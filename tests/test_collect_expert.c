@@ -48,6 +48,7 @@ typedef struct {
     mla_state state;
     const char *script;
     int max_steps;
+    double seconds_left;
     uint64_t seed;
     int commits;
     mla_action action;        // of the reply that waits for its result
@@ -82,7 +83,7 @@ static mla_action_kind ask(drive *d) {
     const mla_view view = {
         .task = &task, .state = d->state, .script = d->script, .history = d->steps.items,
         .n_history = d->steps.len, .steps_left = d->max_steps - (int)d->steps.len,
-        .seed = d->seed + d->steps.len};
+        .seconds_left = d->seconds_left, .seed = d->seed + d->steps.len};
     mla_err err = {0};
     assert_int_equal(d->actor.act(d->actor.self, &view, 1, take_reply, d, &err), 0);
     assert_non_null(d->action.thought);
@@ -127,7 +128,7 @@ static void answer_undo(drive *d, const mla_state *back) {
 
 static void start_with(drive *d, const mla_expert_ideas *with, uint64_t seed) {
     *d = (drive){.expert = mla_expert_create(with, 1, 1), .script = script, .max_steps = MAX_STEPS,
-                 .seed = seed, .state = {.score = NAN, .best = NAN}};
+                 .seconds_left = INFINITY, .seed = seed, .state = {.score = NAN, .best = NAN}};
     memset(d->state.commit, '0', 40);
     d->actor = mla_expert_actor(d->expert);
 }
@@ -272,6 +273,26 @@ static void gives_up_an_edit_that_does_not_apply(void **unused) {
             free(tried);
         }
         end(&d);
+    }
+}
+
+static void ends_when_another_run_would_take_too_long(void **unused) {
+    (void)unused;
+    for (int late = 0; late < 2; late++) {
+        size_t ended = 0;
+        for (uint64_t seed = 0; seed < 40; seed++) {
+            drive d;
+            start(&d, seed * 1000);
+            if (first_edit(&d, false)) {
+                answer(&d, MLA_OUTCOME_OK, NULL, 0.81, true);
+                d.steps.items[d.steps.len - 1].cost.run_seconds = 10;
+                d.seconds_left = late ? 9 : 11;
+                ended += ask(&d) == MLA_ACTION_FINAL_ANSWER;
+            }
+            end(&d);
+        }
+        if (late) assert_true(ended > 30);
+        else assert_true(ended < 20);
     }
 }
 
@@ -522,6 +543,7 @@ int main(void) {
         cmocka_unit_test(lower_is_better_where_the_task_says_so),
         cmocka_unit_test(undoes_what_failed),
         cmocka_unit_test(gives_up_an_edit_that_does_not_apply),
+        cmocka_unit_test(ends_when_another_run_would_take_too_long),
         cmocka_unit_test(goes_on_when_the_sandbox_failed),
         cmocka_unit_test(repairs_a_slip),
         cmocka_unit_test(slips_are_rare),

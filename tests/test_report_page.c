@@ -359,7 +359,7 @@ static void test_whole_run(void **state) {
     assert_int_equal(occurrences(page, "r=\"2.6\"><title>: Sleep.</title>"), 2);
     assert_int_equal(occurrences(page, "<title>: Lost."), 0);
     assert_int_equal(occurrences(page, "<li>Drop &lt;all&gt; columns.</li>"), 2);
-    assert_has(page, "One more task shares these ideas");
+    assert_has(page, "One more task has ideas of this pool");
     assert_has(page, "23 of 104");                 // covered by the actions of a model
     assert_has(page, "0.4321 \xC2\xB1 0.017");
     assert_has(page, "sft 12\xC2\xA0min 00\xC2\xA0s");

@@ -1,5 +1,5 @@
 // The ideas of all tasks, and which of each pool are followed: every distinct text is embedded
-// once, tasks with the same ideas share a pool, and the choice is written down (expert/ideas.json)
+// once, the variants of a task share a pool, and the choice is written down (expert/ideas.json)
 // so that a restarted run makes no other. It leaves out the choice itself (diverse.c) and where
 // vectors come from (embed.c).
 #include <stdlib.h>
@@ -18,22 +18,21 @@ void mla__book_init(mla__book *book, const mla_task *const *tasks, size_t n_task
     book->chosen = MLA_NEW_ARRAY(mla_expert_ideas, n_tasks);
     book->diversity = MLA_NEW_ARRAY(mla_diversity, n_tasks);
     book->pool_of = MLA_NEW_ARRAY(size_t, n_tasks);
-    book->maps = MLA_NEW_ARRAY(float *, n_tasks);
-    book->mapped = MLA_NEW_ARRAY(double, n_tasks);
+    book->pools = MLA_NEW_ARRAY(mla__pool, n_tasks);
 }
 
 void mla__book_clear(mla__book *book) {
     for (size_t t = 0; t < book->n_tasks; t++) {
         mla_ideas_clear(&book->ideas[t]);
         free((size_t *)book->chosen[t].chosen);
-        free(book->maps[t]);
+        free(book->pools[t].ideas);
+        free(book->pools[t].map);
     }
     free(book->ideas);
     free(book->chosen);
     free(book->diversity);
     free(book->pool_of);
-    free(book->maps);
-    free(book->mapped);
+    free(book->pools);
 }
 
 int mla__book_load(mla__book *book, mla_err *err) {
@@ -53,32 +52,43 @@ int mla__book_load(mla__book *book, mla_err *err) {
 
 // --- pools --------------------------------------------------------------------------------------
 
-static bool same_ideas(const mla_ideas *a, const mla_ideas *b) {
-    if (a->len != b->len) return false;
-    for (size_t i = 0; i < a->len; i++) {
-        if (strcmp(a->items[i].id, b->items[i].id)) return false;
-        if (strcmp(a->items[i].text, b->items[i].text)) return false;
-    }
-    return true;
+static int by_idea(const void *a, const void *b) {
+    const mla_idea *x = *(const mla_idea *const *)a, *y = *(const mla_idea *const *)b;
+    int order = strcmp(x->id, y->id);
+    return order ? order : strcmp(x->text, y->text);
 }
 
-static size_t first_of_pool(const mla__book *book, size_t pool) {
-    size_t t = 0;
-    while (book->pool_of[t] != pool) t++;
-    return t;
+static void gather(mla__pool *pool, const mla__book *book, size_t number) {
+    size_t all = 0, n = 0;
+    for (size_t t = 0; t < book->n_tasks; t++) {
+        if (book->pool_of[t] == number) all += book->ideas[t].len;
+    }
+    pool->ideas = MLA_NEW_ARRAY(const mla_idea *, all);
+    for (size_t t = 0; t < book->n_tasks; t++) {
+        if (book->pool_of[t] != number) continue;
+        pool->tasks++;
+        for (size_t i = 0; i < book->ideas[t].len; i++) {
+            pool->ideas[n++] = &book->ideas[t].items[i];
+        }
+    }
+    qsort(pool->ideas, n, sizeof *pool->ideas, by_idea);
+    for (size_t i = 0; i < n; i++) {
+        if (i && !by_idea(&pool->ideas[i], &pool->ideas[pool->len - 1])) continue;
+        pool->ideas[pool->len++] = pool->ideas[i];
+    }
 }
 
 static void find_pools(mla__book *book) {
-    book->n_pools = 0;
     for (size_t t = 0; t < book->n_tasks; t++) {
-        size_t pool = 0;
-        while (pool < book->n_pools &&
-               !same_ideas(&book->ideas[t], &book->ideas[first_of_pool(book, pool)])) {
-            pool++;
+        size_t p = 0;
+        while (p < book->n_pools &&
+               strcmp(book->tasks[book->pools[p].first]->family, book->tasks[t]->family)) {
+            p++;
         }
-        book->pool_of[t] = pool;
-        book->n_pools += pool == book->n_pools;
+        if (p == book->n_pools) book->pools[book->n_pools++].first = t;
+        book->pool_of[t] = p;
     }
+    for (size_t p = 0; p < book->n_pools; p++) gather(&book->pools[p], book, p);
 }
 
 static size_t count_kept(const mla__book *book, size_t t, const mla_collect_options *options) {
@@ -100,11 +110,12 @@ static int by_text(const void *a, const void *b) {
 
 static void list_texts(texts_read *out, const mla__book *book) {
     size_t all = 0, n = 0;
-    for (size_t p = 0; p < book->n_pools; p++) all += book->ideas[first_of_pool(book, p)].len;
+    for (size_t p = 0; p < book->n_pools; p++) all += book->pools[p].len;
     out->texts = MLA_NEW_ARRAY(const char *, all);
     for (size_t p = 0; p < book->n_pools; p++) {
-        const mla_ideas *ideas = &book->ideas[first_of_pool(book, p)];
-        for (size_t i = 0; i < ideas->len; i++) out->texts[n++] = ideas->items[i].text;
+        for (size_t i = 0; i < book->pools[p].len; i++) {
+            out->texts[n++] = book->pools[p].ideas[i]->text;
+        }
     }
     qsort(out->texts, n, sizeof *out->texts, by_text);
     for (size_t i = 0; i < n; i++) {
@@ -123,18 +134,31 @@ static int read_texts(texts_read *out, const mla__book *book, const mla__embedde
     return rc;
 }
 
-// Of a pool, its mean taken off: [ideas, dim], owned.
-static float *vectors_of(const texts_read *all, const mla_ideas *ideas) {
+static void copy_vector(float *out, const texts_read *all, const char *text) {
+    const char **at = bsearch(&text, all->texts, all->n, sizeof *all->texts, by_text);
+    MLA_ASSERT(at);
+    memcpy(out, all->vectors + (size_t)(at - all->texts) * all->dim, all->dim * sizeof *out);
+}
+
+// Of some ideas, their mean taken off: [ideas, dim], owned.
+static float *vectors_of_task(const texts_read *all, const mla_ideas *ideas) {
     float *out = MLA_NEW_ARRAY(float, ideas->len * all->dim);
     for (size_t i = 0; i < ideas->len; i++) {
-        const char **at = bsearch(&ideas->items[i].text, all->texts, all->n, sizeof *all->texts,
-                                  by_text);
-        MLA_ASSERT(at);
-        memcpy(out + i * all->dim, all->vectors + (size_t)(at - all->texts) * all->dim,
-               all->dim * sizeof *out);
+        copy_vector(out + i * all->dim, all, ideas->items[i].text);
     }
     mla__embed_centre(out, ideas->len, all->dim);
     return out;
+}
+
+static void map_pool(mla__pool *pool, const texts_read *all) {
+    float *vectors = MLA_NEW_ARRAY(float, pool->len * all->dim);
+    for (size_t i = 0; i < pool->len; i++) {
+        copy_vector(vectors + i * all->dim, all, pool->ideas[i]->text);
+    }
+    mla__embed_centre(vectors, pool->len, all->dim);
+    pool->map = MLA_NEW_ARRAY(float, 2 * pool->len);
+    pool->mapped = mla_diverse_map(vectors, pool->len, all->dim, pool->map);
+    free(vectors);
 }
 
 static void take_choice(mla__book *book, size_t t, size_t *chosen, size_t k) {
@@ -151,41 +175,42 @@ static void choose(mla__book *book, size_t t, const float *vectors, size_t dim,
     take_choice(book, t, chosen, k);
 }
 
-static void tell(const mla__book *book, size_t pool, const mla_collect_options *options) {
-    size_t first = first_of_pool(book, pool), share = 0;
+static void tell(const mla__book *book, size_t number, const mla_collect_options *options) {
+    const mla__pool *pool = &book->pools[number];
+    double share = 1.0 / (double)pool->tasks;
     mla_diversity mean = {0};
-    for (size_t t = 0; t < book->n_tasks; t++) share += book->pool_of[t] == pool;
     for (size_t t = 0; t < book->n_tasks; t++) {
-        if (book->pool_of[t] != pool) continue;
-        mean.mean_distance += book->diversity[t].mean_distance / (double)share;
-        mean.min_distance += book->diversity[t].min_distance / (double)share;
-        mean.random_mean_distance += book->diversity[t].random_mean_distance / (double)share;
-        mean.random_min_distance += book->diversity[t].random_min_distance / (double)share;
+        const mla_diversity *d = &book->diversity[t];
+        if (book->pool_of[t] != number) continue;
+        mean.mean_distance += share * d->mean_distance;
+        mean.min_distance += share * d->min_distance;
+        mean.random_mean_distance += share * d->random_mean_distance;
+        mean.random_min_distance += share * d->random_min_distance;
     }
-    char *more = share > 1 ? mla_format(" and %zu of its kin", share - 1) : mla_strdup("");
+    char *more = pool->tasks > 1 ? mla_format(" and %zu of its kin", pool->tasks - 1)
+                                 : mla_strdup("");
     mla_info("%s%s: %zu of %zu ideas kept (%s): cosine distance %.3f on average, %.3f at least; "
-             "by chance %.3f and %.3f", book->tasks[first]->name, more,
-             book->chosen[first].n_chosen, book->ideas[first].len,
+             "by chance %.3f and %.3f", book->tasks[pool->first]->name, more,
+             book->chosen[pool->first].n_chosen, book->ideas[pool->first].len,
              mla_idea_choice_name(options->ideas), mean.mean_distance, mean.min_distance,
              mean.random_mean_distance, mean.random_min_distance);
-    if (book->ideas[first].len < (size_t)options->ideas_kept) {
+    if (book->ideas[pool->first].len < (size_t)options->ideas_kept) {
         mla_info("%s: its pool has %zu ideas and %d are to be kept: all of them are",
-                 book->tasks[first]->name, book->ideas[first].len, options->ideas_kept);
+                 book->tasks[pool->first]->name, book->ideas[pool->first].len,
+                 options->ideas_kept);
     }
     free(more);
 }
 
 static void choose_all(mla__book *book, const texts_read *all,
                        const mla_collect_options *options) {
-    for (size_t p = 0; p < book->n_pools; p++) {
-        const mla_ideas *ideas = &book->ideas[first_of_pool(book, p)];
-        float *vectors = vectors_of(all, ideas);
-        book->maps[p] = MLA_NEW_ARRAY(float, 2 * ideas->len);
-        book->mapped[p] = mla_diverse_map(vectors, ideas->len, all->dim, book->maps[p]);
-        for (size_t t = 0; t < book->n_tasks; t++) {
-            if (book->pool_of[t] == p) choose(book, t, vectors, all->dim, options);
-        }
+    for (size_t t = 0; t < book->n_tasks; t++) {
+        float *vectors = vectors_of_task(all, &book->ideas[t]);
+        choose(book, t, vectors, all->dim, options);
         free(vectors);
+    }
+    for (size_t p = 0; p < book->n_pools; p++) {
+        map_pool(&book->pools[p], all);
         tell(book, p, options);
     }
 }
@@ -202,8 +227,7 @@ static void key_of(const mla__book *book, const mla__embedder *by,
                    by->endpoint ? options->endpoint.embedding_model : "");
     for (size_t t = 0; t < book->n_tasks; t++) {
         const mla_ideas *ideas = &book->ideas[t];
-        mla_buf_printf(&text, "%s %zu\n", book->tasks[t]->name, book->pool_of[t]);
-        if (first_of_pool(book, book->pool_of[t]) != t) continue;
+        mla_buf_printf(&text, "%s %s\n", book->tasks[t]->name, book->tasks[t]->family);
         for (size_t i = 0; i < ideas->len; i++) {
             mla_buf_printf(&text, "%s %s\n", ideas->items[i].id, ideas->items[i].text);
         }
@@ -230,21 +254,20 @@ static json_t *task_json(const mla__book *book, size_t t) {
     return row;
 }
 
-static json_t *map_json(const mla__book *book, size_t pool) {
-    const mla_ideas *ideas = &book->ideas[first_of_pool(book, pool)];
+static json_t *map_json(const mla__pool *pool) {
     json_t *rows = json_array();
-    for (size_t i = 0; i < ideas->len; i++) {
-        const mla_idea *idea = &ideas->items[i];
+    for (size_t i = 0; i < pool->len; i++) {
+        const mla_idea *idea = pool->ideas[i];
         json_t *row = json_object();
         json_object_set_new(row, "id", json_string(idea->id));
         json_object_set_new(row, "family", mla_json_text(idea->family, strlen(idea->family)));
         json_object_set_new(row, "text", mla_json_text(idea->text, strlen(idea->text)));
-        json_object_set_new(row, "x", mla_json_number(book->maps[pool][2 * i]));
-        json_object_set_new(row, "y", mla_json_number(book->maps[pool][2 * i + 1]));
+        json_object_set_new(row, "x", mla_json_number(pool->map[2 * i]));
+        json_object_set_new(row, "y", mla_json_number(pool->map[2 * i + 1]));
         json_array_append_new(rows, row);
     }
     json_t *map = json_object();
-    json_object_set_new(map, "variance", mla_json_number(book->mapped[pool]));
+    json_object_set_new(map, "variance", mla_json_number(pool->mapped));
     json_object_set_new(map, "ideas", rows);
     return map;
 }
@@ -253,7 +276,9 @@ static int write_choice(const mla__book *book, const char *path, const char *key
                         const mla_collect_options *options, mla_err *err) {
     json_t *rows = json_array(), *maps = json_array(), *whole = json_object();
     for (size_t t = 0; t < book->n_tasks; t++) json_array_append_new(rows, task_json(book, t));
-    for (size_t p = 0; p < book->n_pools; p++) json_array_append_new(maps, map_json(book, p));
+    for (size_t p = 0; p < book->n_pools; p++) {
+        json_array_append_new(maps, map_json(&book->pools[p]));
+    }
     json_object_set_new(whole, "key", json_string(key));
     json_object_set_new(whole, "choice", json_string(mla_idea_choice_name(options->ideas)));
     json_object_set_new(whole, "tasks", rows);

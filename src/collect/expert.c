@@ -337,9 +337,17 @@ static bool judge(memory *m, const mla_view *view, draft *d) {
     return d->action.kind != MLA_ACTION_NONE;
 }
 
-// A new edit needs steps for itself, for undoing it and for the final answer.
+static double longest_run(const mla_view *view) {
+    double longest = 0;
+    for (size_t i = 0; i < view->n_history; i++) {
+        longest = fmax(longest, view->history[i].cost.run_seconds);
+    }
+    return longest;
+}
+
+// A new edit needs steps for itself, for undoing it and for the final answer; and time for a run.
 static bool may_edit(const memory *m, const mla_view *view) {
-    return m->to_do > 0 && view->steps_left >= (m->edited ? 3 : 2);
+    return m->to_do > 0 && view->seconds_left > longest_run(view) && view->steps_left >= (m->edited ? 3 : 2);
 }
 
 static void decide(memory *m, const mla_view *view, draft *d) {

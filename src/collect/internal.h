@@ -13,16 +13,24 @@
 
 // --- book.c: the ideas of all tasks, and which of them were chosen ------------------------------
 
+// The ideas of a task, or of the variants of one together: each once.
+typedef struct mla__pool {
+    const mla_idea **ideas;        // [len], owned array
+    size_t len;
+    size_t first, tasks;           // its first task, and how many there are
+    float *map;                    // [len, 2], owned
+    double mapped;                 // share of the variance that the map shows
+} mla__pool;
+
 typedef struct mla__book {
     const mla_task *const *tasks;
     size_t n_tasks;
     mla_ideas *ideas;              // [n_tasks], owned
     mla_expert_ideas *chosen;      // [n_tasks]; their arrays are owned
     mla_diversity *diversity;      // [n_tasks]
-    size_t *pool_of;               // [n_tasks]: tasks whose ideas are the same share a pool
+    size_t *pool_of;               // [n_tasks]: of the variants of one it is the same
+    mla__pool *pools;              // [n_pools]
     size_t n_pools;
-    float **maps;                  // [n_pools], each [ideas, 2]
-    double *mapped;                // [n_pools]: share of the variance that the map shows
 } mla__book;
 
 // Where vectors come from: the endpoint, or the policy where there is none.

@@ -106,8 +106,8 @@ static void tell_distances(mla_buf *out, const json_t *map, const json_t *row, s
                         "by chance %s and %s. The map shows %s of the variance.", n[0].text,
                    n[1].text, n[2].text, n[3].text,
                    mla__fmt_share(mla_json_get_number(map, "variance", NAN)).text);
-    if (share == 2) mla_buf_puts(out, " One more task shares these ideas.");
-    if (share > 2) mla_buf_printf(out, " %zu more tasks share these ideas.", share - 1);
+    if (share == 2) mla_buf_puts(out, " One more task has ideas of this pool.");
+    if (share > 2) mla_buf_printf(out, " %zu more tasks have ideas of this pool.", share - 1);
     mla_buf_puts(out, "</p>\n");
 }
 
