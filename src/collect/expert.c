@@ -347,7 +347,8 @@ static double longest_run(const mla_view *view) {
 
 // A new edit needs steps for itself, for undoing it and for the final answer; and time for a run.
 static bool may_edit(const memory *m, const mla_view *view) {
-    return m->to_do > 0 && view->seconds_left > longest_run(view) && view->steps_left >= (m->edited ? 3 : 2);
+    return m->to_do > 0 && view->seconds_left > longest_run(view) &&
+           view->steps_left >= (m->edited ? 3 : 2);
 }
 
 static void decide(memory *m, const mla_view *view, draft *d) {
