@@ -464,7 +464,13 @@ static void answers_are_read_in_any_form(void **state) {
                  "Scale the features", "trees do not need it");
     expect_ideas("[[[[{\"idea\": 7}]]]] {\"idea\": \"x\"}", 0, NULL, NULL);
     char *normal = mla__answer_normalise("  **Use** a Random-Forest (500 trees)! ");
-    assert_string_equal(normal, "use a random forest 500 trees");
+    assert_string_equal(normal, "random forest 500 trees");
+    free(normal);
+    normal = mla__answer_normalise("We could try to use a random forest of 500 trees");
+    assert_string_equal(normal, "random forest 500 trees");
+    free(normal);
+    normal = mla__answer_normalise("the Theatre of adders");
+    assert_string_equal(normal, "theatre adders");
     free(normal);
 }
 

@@ -185,6 +185,32 @@ void mla__answer_read(mla_ideas *out, const char *answer) {
     if (!read_json(out, answer)) read_list(out, answer);
 }
 
+// Words that an idea means the same without.
+static bool is_filler(const char *word, size_t len) {
+    static const char *const fillers[] = {
+        "a", "an", "the", "of", "with", "for", "to", "by", "in", "on", "as", "use", "using", "try",
+        "apply", "add", "create", "include", "consider", "implement", "we", "you", "can", "could"};
+    for (size_t i = 0; i < MLA_COUNT(fillers); i++) {
+        if (strlen(fillers[i]) == len && !memcmp(fillers[i], word, len)) return true;
+    }
+    return false;
+}
+
+static char *without_fillers(char *words) {
+    size_t n = 0;
+    for (const char *p = words; *p; p += strspn(p, " ")) {
+        size_t len = strcspn(p, " ");
+        if (!is_filler(p, len)) {
+            if (n) words[n++] = ' ';
+            memmove(words + n, p, len);
+            n += len;
+        }
+        p += len;
+    }
+    if (n) words[n] = '\0';
+    return words;
+}
+
 char *mla__answer_normalise(const char *text) {
     char *out = mla_strdup(text);
     size_t n = 0;
@@ -195,5 +221,5 @@ char *mla__answer_normalise(const char *text) {
     }
     while (n && out[n - 1] == ' ') n--;
     out[n] = '\0';
-    return out;
+    return without_fillers(out);
 }

@@ -70,8 +70,8 @@ MLA_MUST_USE int mla__ideas_ask(mla__book *book, mla_run *run, const mla_endpoin
 // The ideas in a model's answer, whatever its form: JSON objects or a list. Texts are on one line;
 // `why` and `blocks` may be "". Ids and families are not set. Adds to `out`.
 void mla__answer_read(mla_ideas *out, const char *answer);
-// Letters and digits in small, words with one space between: equal for texts that say the same in
-// the same words. Caller frees.
+// Letters and digits in small, words with one space between and without fillers ("use", "the"):
+// equal for texts that say the same in the same words. Caller frees.
 char *mla__answer_normalise(const char *text);
 
 // --- hints.c, replay.c: the other two experts --------------------------------------------------
