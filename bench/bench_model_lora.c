@@ -74,8 +74,7 @@ static void learn(const tuned *t, const mla_group *group) {
     float *d = MLA_NEW_ARRAY(float, (size_t)head.n);
     for (int i = 0; i < head.n; i++) d[i] = -1.0f / (float)head.n;
     mla_transformer_forward(t->model, &batch, t->acts, true);
-    mla_head_forward(t->model, t->acts, &head, logprob, NULL);
-    mla_head_backward(t->model, t->acts, &head, d, NULL);
+    mla_head_learn(t->model, t->acts, &head, d, logprob);
     mla_transformer_backward(t->model, &batch, t->acts);
     free(logprob);
     free(d);

@@ -22,8 +22,7 @@ static double step(run *r) {
     const mla_head_rows at = {r->rows, r->ids + 1, TOKENS, 1.0f};
     double began = mla_clock();
     mla_transformer_forward(r->model, &batch, r->acts, true);
-    mla_head_forward(r->model, r->acts, &at, r->logprob, NULL);
-    mla_head_backward(r->model, r->acts, &at, r->d, NULL);
+    mla_head_learn(r->model, r->acts, &at, r->d, r->logprob);
     mla_transformer_backward(r->model, &batch, r->acts);
     mla_adamw_step(r->opt, 1e-5);
     return mla_clock() - began;

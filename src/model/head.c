@@ -71,31 +71,37 @@ void mla_head_forward(const mla_model *model, mla_activations *acts, const mla_h
 }
 
 // d(log p_target)/dz_k = (1{k = target} - p_k) / T; d(entropy)/dz_k = -p_k (log p_k + entropy) / T.
-static void row_backward(const mla_model *m, float *row, int32_t target, float inv_t,
-                         float d_logprob, float d_entropy, void *out) {
+// Returns log p_target.
+static float row_backward(const mla_model *m, float *row, int32_t target, float inv_t,
+                          float d_logprob, float d_entropy, void *out) {
     const size_t vocab = (size_t)m->config.vocab;
     float lse, mean;
     m->kernels->lse(row, vocab, inv_t, &lse, &mean);
+    const float logprob = row[target] * inv_t - lse;
     m->kernels->lse_back(row, vocab, inv_t, lse, lse - mean, d_logprob, d_entropy);
     row[target] += d_logprob * inv_t;
     if (mla__is_half(m->options.compute))
         m->kernels->to_bf16(row, out, vocab);
     else
         memcpy(out, row, vocab * sizeof *row);
+    return logprob;
 }
 
 static void chunk_backward(mla_model *m, mla_activations *acts, const mla_head_rows *at, int first,
-                           int n, const float *d_logprob, const float *d_entropy) {
+                           int n, const float *d_logprob, const float *d_entropy,
+                           float *logprob) {
     const size_t vocab = (size_t)m->config.vocab, dim = (size_t)m->config.dim;
     const size_t row_bytes = vocab * mla__element(m->options.compute);
     head_chunk c = chunk_of(m, (size_t)n, true);
     chunk_logits(m, &c, acts->hidden, at->rows + first, (size_t)n);
 #pragma omp parallel for schedule(static)
-    for (int i = 0; i < n; i++)
-        row_backward(m, c.logits + (size_t)i * vocab, at->targets[first + i],
-                     1.0f / at->temperature, d_logprob[first + i],
-                     d_entropy ? d_entropy[first + i] : 0,
-                     (char *)c.d_logits + (size_t)i * row_bytes);
+    for (int i = 0; i < n; i++) {
+        float got = row_backward(m, c.logits + (size_t)i * vocab, at->targets[first + i],
+                                 1.0f / at->temperature, d_logprob[first + i],
+                                 d_entropy ? d_entropy[first + i] : 0,
+                                 (char *)c.d_logits + (size_t)i * row_bytes);
+        if (logprob) logprob[first + i] = got;
+    }
     if (m->head.grad)
         mla__gemm_back_weight(m->gemm, c.d_logits, c.x, m->head.grad, (size_t)n, (int)vocab,
                               (int)dim);
@@ -106,8 +112,8 @@ static void chunk_backward(mla_model *m, mla_activations *acts, const mla_head_r
                         dim);
 }
 
-void mla_head_backward(mla_model *model, mla_activations *acts, const mla_head_rows *at,
-                       const float *d_logprob, const float *d_entropy) {
+static void backward(mla_model *model, mla_activations *acts, const mla_head_rows *at,
+                     const float *d_logprob, const float *d_entropy, float *logprob) {
     MLA_ASSERT(mla_model_params(model) && acts->kept && at->temperature > 0);
     if (!acts->grad_started)
         memset(acts->d_hidden, 0,
@@ -115,5 +121,15 @@ void mla_head_backward(mla_model *model, mla_activations *acts, const mla_head_r
     acts->grad_started = true;
     for (int first = 0; first < at->n; first += CHUNK)
         chunk_backward(model, acts, at, first, at->n - first < CHUNK ? at->n - first : CHUNK,
-                       d_logprob, d_entropy);
+                       d_logprob, d_entropy, logprob);
+}
+
+void mla_head_backward(mla_model *model, mla_activations *acts, const mla_head_rows *at,
+                       const float *d_logprob, const float *d_entropy) {
+    backward(model, acts, at, d_logprob, d_entropy, NULL);
+}
+
+void mla_head_learn(mla_model *model, mla_activations *acts, const mla_head_rows *at,
+                    const float *d_logprob, float *logprob) {
+    backward(model, acts, at, d_logprob, NULL, logprob);
 }

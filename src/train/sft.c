@@ -77,18 +77,15 @@ static double learn(sft *s, const mla__sft_pack *pack, double weight, size_t *cu
     float *logprob = MLA_NEW_ARRAY(float, (size_t)head.n),
           *grad = MLA_NEW_ARRAY(float, (size_t)head.n);
     mla_model *model = mla_policy_model(s->policy);
+    for (int i = 0; i < head.n; i++) grad[i] = (float)-weight;
     mla_transformer_forward(model, &batch, s->acts, true);
-    mla_head_forward(model, s->acts, &head, logprob, NULL);
+    mla_head_learn(model, s->acts, &head, grad, logprob);
     double loss = 0;
     for (int i = 0; i < head.n; i++) {
         if (isfinite(loss)) *culprit = pack->samples[pack->group.action_of[i]];
         loss -= (double)logprob[i];
-        grad[i] = (float)-weight;
     }
-    if (isfinite(loss)) {
-        mla_head_backward(model, s->acts, &head, grad, NULL);
-        mla_transformer_backward(model, &batch, s->acts);
-    }
+    if (isfinite(loss)) mla_transformer_backward(model, &batch, s->acts);
     free(logprob);
     free(grad);
     return loss;
