@@ -114,8 +114,8 @@ void mla_head_forward(const mla_model *model, mla_activations *acts, const mla_h
 void mla_head_backward(mla_model *model, mla_activations *acts, const mla_head_rows *at,
                        const float *d_logprob /* [n] */, const float *d_entropy /* [n] or NULL */);
 // Forward and backward at once, for a loss whose gradient does not depend on the log-probabilities,
-// as that of fine-tuning: the logits are computed once and not twice. logprob [n] is written, to the
-// bits of mla_head_forward.
+// as that of fine-tuning: the logits are computed once, not twice. Writes logprob, to the bits of
+// mla_head_forward.
 void mla_head_learn(mla_model *model, mla_activations *acts, const mla_head_rows *at,
                     const float *d_logprob /* [n] */, float *logprob /* [n] */);
 // Through the whole network, from the hidden states' gradient; accumulates into every param's grad.
