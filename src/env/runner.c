@@ -76,8 +76,8 @@ static int resolve_data(mla_runner *runner, const char *data_root, mla_err *err)
     if (!data_root) return 0;
     runner->data_root = realpath(data_root, NULL);
     if (!runner->data_root) {
-        return mla_err_set(err, "cannot find the tasks' data at %s: %s", data_root,
-                           strerror(errno));
+        return mla_err_set(err, "cannot find the tasks' data at %s: %s; run: mlagent tasks prepare",
+                           data_root, strerror(errno));
     }
     const char *seen[] = {"/usr", runner->python.prefix, runner->python.base_prefix};
     for (size_t i = 0; i < MLA_COUNT(seen); i++) {
