@@ -1,5 +1,6 @@
 // What a person sees, and what is left behind, when data, scripts or the disk will not do: `tasks
-// new` on CSV files of every kind, and a starter that crashes, by each command that would run it.
+// new` on CSV files of every kind, a prepare.py that writes them, a killed command, and a starter
+// that crashes, by each command that would run it.
 #include "toy_task.h"
 
 #include <signal.h>
@@ -114,6 +115,8 @@ static void files_that_will_not_do_leave_nothing(void **state) {
     refused("tasks new few.csv --target y --metric accuracy", "20 rows; a task needs at least 60");
     refused("tasks new latin.csv --target y --metric accuracy", "line 2 is not UTF-8; convert");
     refused("tasks new good.csv --target z --metric auc", "metric auc wants 0 or 1 in every row");
+    refused("tasks new good.csv --target y --metric accuracy --home home --python ./nowhere/py #",
+            "no interpreter at ./nowhere/py: run ./demo or scripts/setup, or name one with");
     // Sixty rows, of which few differ: only prepare.py finds out.
     mla_buf text;
     mla_buf_init(&text, 1 << 16);
@@ -138,6 +141,78 @@ static void a_starter_that_crashes(void **state) {
     out = run("exec", "tasks list --tasks tasks", 0);
     assert_non_null(strstr(mla_buf_text(&out), "toy "));
     mla_buf_clear(&out);
+}
+
+// Writes the toy's files; what stands for `%s` may change their bytes.
+static void write_prepare(const char *change) {
+    char *text = mla_format(
+        "import pathlib, sys\n"
+        "out = pathlib.Path(sys.argv[sys.argv.index('--out') + 1])\n"
+        "ids = range(1, 9)\n"
+        "files = {'train': b'id,x,y\\n' + b''.join(b'%%d,%%d,%%d\\n' %% (i + 8, i + 8, i > 4)\n"
+        "                                          for i in ids),\n"
+        "         'test': b'id,x\\n' + b''.join(b'%%d,%%d\\n' %% (i, i) for i in ids),\n"
+        "         'sample_submission': b'id,y\\n' + b''.join(b'%%d,0\\n' %% i for i in ids),\n"
+        "         '../answers': b'id,y,half\\n1,0,public\\n2,1,private\\n3,0,public\\n'\n"
+        "                       b'4,0,private\\n5,1,public\\n6,1,private\\n7,1,public\\n'\n"
+        "                       b'8,1,private\\n'}\n"
+        "%s\n"
+        "(out / 'public').mkdir()\n"
+        "for name, data in files.items(): (out / 'public' / (name + '.csv')).write_bytes(data)\n",
+        change);
+    fixture_write(f.dir, "prepare.py", text);
+    free(text);
+}
+
+static const struct {
+    const char *change, *says;
+} odd[] = {
+    {"files['train'] += b'20,caf\\xe9,1\\n'", "train.csv: line 10 is not UTF-8; have prepare.py"},
+    {"files['test'] = 'id,x\\n1,caf\\xe9\\n'.encode('latin-1')", "test.csv: line 2 is not UTF-8"},
+    {"files['../answers'] += b'\\xff,1,public\\n'", "answers.csv: line 10 is not UTF-8"},
+    {"files['test'] = files['test'].decode().encode('utf-16')", "line 1: the file is UTF-16"},
+    {"files['train'] += b'20,3\\n'", "train.csv: line 10: 2 cells, but the header has 3"},
+    {"files['test'] += b'9,1,2\\n'", "test.csv: line 10: 3 cells, but the header has 2"},
+    {"files['train'] += b'20,\"open,1\\n'", "train.csv: line 10: a quoted cell is not closed"},
+    {"files['train'] += b'20,a \"b\",1\\n'", "line 10: a quote inside a cell that does not begin"},
+    {"files['test'] = files['test'].replace(b'\\n', b'\\r')", "a carriage return without a line"},
+    {"files['test'] += b'9,' + b'x' * (1 << 20) + b'x\\n'", "line 10: a cell has more than 1 MB"},
+    {"files['test'] += b'9,\\0\\n'", "test.csv: line 10: a NUL byte"},
+    {"files['train'] = b''", "train.csv: is empty"},
+};
+
+// Refused in a line each; what was prepared before stays as it was.
+static void odd_files_of_a_prepare_py(void **state) {
+    (void)state;
+    write_prepare("");
+    mla_buf out = run("exec", "tasks prepare toy --tasks tasks", 0);
+    mla_buf_clear(&out);
+    for (size_t i = 0; i < MLA_COUNT(odd); i++) {
+        write_prepare(odd[i].change);
+        refused("tasks prepare toy --tasks tasks", odd[i].says);
+    }
+}
+
+// A byte order mark, CRLF, quotes with commas and line breaks in them, and a cell of nearly 1 MB.
+static void unusual_files_of_a_prepare_py_will_do(void **state) {
+    (void)state;
+    write_prepare("for name in files:\n"
+                  "    lines = files[name].decode().split('\\n')[:-1]\n"
+                  "    more = ['note'] + ['\"a, \"\"b\"\"\\r\\nc\"'] * 7 + ['x' * 1048000]\n"
+                  "    if name in ('train', 'test'):\n"
+                  "        lines = [a + ',' + b for a, b in zip(lines, more)]\n"
+                  "    files[name] = ('\\ufeff' + '\\r\\n'.join(lines)).encode()\n");
+    char *script = with(train_py, "open('data/test.csv')",
+                        "open('data/test.csv', newline='', encoding='utf-8-sig')");
+    char *wide = with(script, "import csv\n", "import csv\ncsv.field_size_limit(1 << 20)\n");
+    fixture_write(f.dir, "env/train.py", wide);
+    mla_buf out = run("exec", "tasks prepare toy --tasks tasks", 0);
+    mla_buf_clear(&out);
+    out = run("exec", "tasks check toy --tasks tasks --run trial", 0);
+    if (!strstr(mla_buf_text(&out), "toy: ok: starter 0.75")) fail_msg("%s", mla_buf_text(&out));
+    mla_buf_clear(&out);
+    free(wide);
+    free(script);
 }
 
 // How many trials are in the home, and how many of them have come as far as to run the script.
@@ -230,6 +305,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(files_that_spreadsheets_write_become_tasks, begin, end),
         cmocka_unit_test_setup_teardown(files_that_will_not_do_leave_nothing, begin, end),
         cmocka_unit_test_setup_teardown(a_starter_that_crashes, begin, end),
+        cmocka_unit_test_setup_teardown(odd_files_of_a_prepare_py, begin, end),
+        cmocka_unit_test_setup_teardown(unusual_files_of_a_prepare_py_will_do, begin, end),
         cmocka_unit_test_setup_teardown(what_a_killed_one_left_is_cleared, begin, end),
         cmocka_unit_test_setup_teardown(a_full_disk_is_said_and_leaves_nothing, begin, end),
     };

@@ -183,9 +183,16 @@ static int begin_trial(making *m, mla_err *err) {
     return mla_fs_mkdirs(m->trial_home, err);
 }
 
+static int check_python(const making *m, mla_err *err) {
+    if (!strchr(m->python, '/') || mla_fs_exists(m->python)) return 0;
+    return mla_err_set(err, "no interpreter at %s: run ./demo or scripts/setup, or name one with "
+                       "--python", m->python);
+}
+
 static int make(making *m, mla_err *err) {
     char *root = mla_options_own_tasks(m->options), *to = mla_fs_join(root, m->name);
-    int rc = check_free(m, to, err);
+    int rc = check_python(m, err);
+    if (rc == 0) rc = check_free(m, to, err);
     if (rc == 0) rc = begin_trial(m, err);
     if (rc == 0) rc = try_it(m, err);
     if (rc == 0) rc = install(m, to, err);

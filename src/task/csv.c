@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/mem.h"
 
 void mla__csv_init(mla__csv *csv, const char *bytes, size_t len) {
@@ -113,13 +114,14 @@ static int read_row(mla__csv *csv, mla_err *err) {
 }
 
 // What spreadsheets call "Unicode text" begins so.
-static bool is_utf16(const mla__csv *csv) {
-    if (csv->at != 0 || csv->len < 2) return false;
-    return memcmp(csv->text, "\xFF\xFE", 2) == 0 || memcmp(csv->text, "\xFE\xFF", 2) == 0;
+static bool is_utf16(const char *bytes, size_t len) {
+    return len >= 2 && (!memcmp(bytes, "\xFF\xFE", 2) || !memcmp(bytes, "\xFE\xFF", 2));
 }
 
 int mla__csv_next(mla__csv *csv, mla_err *err) {
-    if (is_utf16(csv)) return malformed(csv, "the file is UTF-16: save it as UTF-8", err);
+    if (csv->at == 0 && is_utf16(csv->text, csv->len)) {
+        return malformed(csv, "the file is UTF-16: save it as UTF-8", err);
+    }
     while (csv->at < csv->len && at_line_end(csv)) skip_line_end(csv);
     if (csv->at == csv->len) return 0;
     csv->line = csv->next_line;
@@ -140,6 +142,16 @@ int mla__csv_find(const mla__csv *csv, const char *name) {
         found = (int)i;
     }
     return found;
+}
+
+size_t mla__csv_foreign_line(const char *bytes, size_t len) {
+    if (is_utf16(bytes, len)) return 0;
+    size_t whole_len, line = 1, at = 0;
+    char *whole = mla_utf8_repair(bytes, len, &whole_len);
+    for (; at < whole_len && at < len && whole[at] == bytes[at]; at++) line += whole[at] == '\n';
+    bool same = at == whole_len && at == len;
+    free(whole);
+    return same ? 0 : line;
 }
 
 char *mla__cell_trim(mla__cell *cell) {

@@ -35,6 +35,10 @@ MLA_MUST_USE int mla__csv_next(mla__csv *csv, mla_err *err);
 // Index of the cell `name` in the row at hand, the header: -1 when absent, -2 when there twice.
 int mla__csv_find(const mla__csv *csv, const char *name);
 
+// The first line of a file that is not UTF-8, from 1; 0: all are, or it is UTF-16, for which the
+// reader has words of its own.
+size_t mla__csv_foreign_line(const char *bytes, size_t len);
+
 // Ends the cell's text before its trailing spaces and tabs and returns it after its leading ones.
 char *mla__cell_trim(mla__cell *cell);
 

@@ -123,26 +123,11 @@ static int take_row(table *t, const mla_new_task *task, mla_err *err) {
                        *id ? "there twice" : "empty");
 }
 
-// The first line that is not UTF-8, from 1; 0: all are.
-static size_t foreign_line(const mla_buf *file) {
-    size_t len, line = 1;
-    char *whole = mla_utf8_repair(mla_buf_text(file), file->len, &len);
-    size_t at = 0;
-    for (; at < len && at < file->len && whole[at] == file->data[at]; at++) {
-        line += whole[at] == '\n';
-    }
-    bool same = at == len && at == file->len;
-    free(whole);
-    return same ? 0 : line;
-}
-
 static int open_table(table *t, const char *path, mla_err *err) {
     *t = (table){.path = path};
     mla_buf file;
     if (mla_fs_read(path, MLA__CSV_MAX_BYTES, &file, err) < 0) return -1;
-    bool utf16 = file.len > 1 && (!memcmp(file.data, "\xFF\xFE", 2) ||
-                                  !memcmp(file.data, "\xFE\xFF", 2));
-    size_t line = utf16 ? 0 : foreign_line(&file);  // the reader has words of its own for UTF-16
+    size_t line = mla__csv_foreign_line(mla_buf_text(&file), file.len);
     mla__csv_init(&t->csv, mla_buf_text(&file), file.len);
     mla_buf_clear(&file);
     if (line == 0) return 0;

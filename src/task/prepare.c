@@ -197,6 +197,26 @@ static int run_script(const mla_task *task, const char *staging, const char *pac
     return rc;
 }
 
+// A file that any script can read: UTF-8, and each row as wide as the header.
+static int check_csv(const char *path, mla_err *err) {
+    mla_buf file;
+    if (mla_fs_read(path, MLA__CSV_MAX_BYTES, &file, err) < 0) return -1;
+    mla__csv csv;
+    size_t line = mla__csv_foreign_line(mla_buf_text(&file), file.len), rows = 0;
+    mla__csv_init(&csv, mla_buf_text(&file), file.len);
+    mla_buf_clear(&file);
+    int rc = 1;
+    while (!line && (rc = mla__csv_next(&csv, err)) > 0) rows++;
+    if (rc < 0) mla_err_wrap(err, "%s", path);
+    if (line) {
+        rc = mla_err_set(err, "%s: line %zu is not UTF-8; have prepare.py write it with "
+                         "encoding=\"utf-8\"", path, line);
+    }
+    if (rc == 0 && rows == 0) rc = mla_err_set(err, "%s: is empty", path);
+    mla__csv_clear(&csv);
+    return rc;
+}
+
 // test.csv must name its rows and must not hold what is to be predicted.
 static int check_test(const mla_task *task, const char *path, mla_err *err) {
     mla_buf file;
@@ -243,6 +263,7 @@ static int check_split(const mla_task *task, const mla_answers *answers, size_t 
         if (rc == 0 && !mla_fs_exists(paths[i])) {
             rc = mla_err_set(err, "prepare.py made no public/%s%s", under, wanted[i]);
         }
+        if (rc == 0) rc = check_csv(paths[i], err);
     }
     if (rc == 0) rc = check_test(task, paths[1], err);
     if (rc == 0) rc = check_sample(answers, split, paths[2], err);
@@ -253,6 +274,7 @@ static int check_split(const mla_task *task, const mla_answers *answers, size_t 
 static int check_made(const mla_task *task, const char *public_dir, const char *answers_path,
                       mla_err *err) {
     if (!mla_fs_exists(answers_path)) return mla_err_set(err, "prepare.py made no answers.csv");
+    if (check_csv(answers_path, err) < 0) return -1;
     mla_task staged = *task;
     staged.answers_path = (char *)answers_path;
     mla_answers *answers = mla_answers_load(&staged, err);
