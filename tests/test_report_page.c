@@ -140,8 +140,10 @@ static void write_sft_metrics(const mla_run *run) {
     for (int i = 1; i <= 120; i++) {
         double loss = 0.15 + 1.4 * exp(-i / 25.0) + 0.04 * mla_rng_normal(&rng);
         json_t *val = i % 20 ? json_null() : json_real(loss + 0.05);
-        json_t *o = json_pack("{s:i,s:f,s:o,s:i,s:i,s:f,s:f,s:f,s:f}", "step", i, "loss", loss,
-                              "val_loss", val, "tokens", 480, "seen_tokens", i * 4200,
+        json_t *valid = i % 20 ? json_null() : json_real(1 - loss / 2);
+        json_t *o = json_pack("{s:i,s:f,s:o,s:o,s:i,s:i,s:f,s:f,s:f,s:f}", "step", i, "loss", loss,
+                              "val_loss", val, "action_accuracy", valid, "tokens", 480,
+                              "seen_tokens", i * 4200,
                               "tokens_per_second", 700 + 20 * mla_rng_normal(&rng), "lr", 1e-4,
                               "grad_norm", 1.0, "seconds", 6.0);
         assert_non_null(o);
@@ -363,7 +365,8 @@ static void test_whole_run(void **state) {
     assert_has(page, "23 of 104");                 // covered by the actions of a model
     assert_has(page, "0.4321 \xC2\xB1 0.017");
     assert_has(page, "sft 12\xC2\xA0min 00\xC2\xA0s");
-    assert_int_equal(occurrences(page, "<figure>"), 12);
+    assert_has(page, "Actions in held-back states");
+    assert_int_equal(occurrences(page, "<figure>"), 13);
     assert_numbers(page);
     free(page);
 }

@@ -172,6 +172,19 @@ void mla__section_rl(mla_buf *out, const mla__folder *folder) {
     mla_buf_puts(out, "</div>\n");
 }
 
+// Runs of before there was such a measure, or without it, have no chart.
+static void accuracy_chart(mla_buf *out, const json_t *lines) {
+    static const curve accuracy[] = {{"action_accuracy", "valid actions"}};
+    double *values = column(lines, accuracy[0].key);
+    size_t measured = 0;
+    for (size_t i = 0; i < json_array_size(lines); i++) measured += isfinite(values[i]) != 0;
+    free(values);
+    if (!measured) return;
+    draw(out, lines, "step",
+         (mla__chart){.title = "Actions in held-back states", .x_label = "step",
+                      .y_label = "share that is valid", .y_min = 0, .y_max = 1}, accuracy, 1);
+}
+
 void mla__section_sft(mla_buf *out, const mla__folder *folder) {
     static const curve loss[] = {{"loss", "training"}, {"val_loss", "validation"}};
     static const curve speed[] = {{"tokens_per_second", "tokens through the network"}};
@@ -191,6 +204,7 @@ void mla__section_sft(mla_buf *out, const mla__folder *folder) {
     draw(out, lines, "step",
          (mla__chart){.title = "Loss on action tokens", .x_label = "step",
                       .y_label = "nats per token", .y_min = 0, .y_max = NAN}, loss, 2);
+    accuracy_chart(out, lines);
     draw(out, lines, "step",
          (mla__chart){.title = "Speed", .x_label = "step", .y_label = "tokens per second",
                       .y_min = 0, .y_max = NAN}, speed, 1);
