@@ -405,7 +405,9 @@ def serve():
         message, fds, _, _ = socket.recv_fds(control, 1 << 16, 2)
         if not message:
             os._exit(0)
-        serve_one(control, json.loads(message), hello, fds)
+        run = json.loads(message)
+        if run:  # else a run's word to begin, which it did not live to read
+            serve_one(control, run, hello, fds)
 
 
 serve()
