@@ -1,40 +1,18 @@
 // What a person sees, and what is left behind, when data, scripts or the disk will not do: `tasks
 // new` on CSV files of every kind, a prepare.py that writes them, a killed command, and a starter
 // that crashes, by each command that would run it.
-#include "toy_task.h"
+#include "command_fixture.h"
 
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/proc.h"
-
 static fixture f;
-
-// `mlagent WORDS` in the fixture's root, after `before` (a shell's words). Caller clears.
-static mla_buf run(const char *before, const char *words, int status) {
-    mla_err err = {0};
-    mla_proc_result result;
-    mla_buf out;
-    mla_buf_init(&out, 1 << 20);
-    char *self = mla_fs_self_dir(), *python = toy_python();
-    char *line = mla_format("cd %s && %s %s/../mlagent %s --home home --python %s", f.root, before,
-                            self, words, python);
-    char *argv[] = {(char[]){"sh"}, (char[]){"-c"}, line, NULL};
-    assert_int_equal(mla_proc_run(argv, NULL, NULL, 200, &out, &result, &err), 0);
-    if (result.exit_code != status) {
-        fail_msg("%s: exit %d: %s", words, result.exit_code, mla_buf_text(&out));
-    }
-    free(line);
-    free(self);
-    free(python);
-    return out;
-}
 
 // It ends with status 1, one line that has `what`, and the home as it was.
 static void refused(const char *words, const char *what) {
     char *before = fixture_look(&f);
-    mla_buf out = run("exec", words, 1);
+    mla_buf out = command_run(f.root, "exec", words, 1);
     const char *text = mla_buf_text(&out);
     if (!strstr(text, what)) fail_msg("%s: no \"%s\" in: %s", words, what, text);
     assert_int_equal(strncmp(text, "mlagent: ", 9), 0);
@@ -47,7 +25,7 @@ static void refused(const char *words, const char *what) {
 }
 
 static void made(const char *words) {
-    mla_buf out = run("exec", words, 0);
+    mla_buf out = command_run(f.root, "exec", words, 0);
     assert_non_null(strstr(mla_buf_text(&out), "next: mlagent solve "));
     mla_buf_clear(&out);
 }
@@ -134,11 +112,11 @@ static void a_starter_that_crashes(void **state) {
     refused("tasks new mine --target y --metric accuracy",
             "train.py fails in the sandbox: ModuleNotFoundError: No module named 'nothing_there'");
     fixture_write(f.dir, "env/train.py", "print(NOBODY)\n");
-    mla_buf out = run("exec", "tasks check toy --tasks tasks --run trial", 1);
+    mla_buf out = command_run(f.root, "exec", "tasks check toy --tasks tasks --run trial", 1);
     assert_non_null(strstr(mla_buf_text(&out), "toy: run: train.py: script error: NameError: name "
                                                "'NOBODY' is not defined; it must run in the"));
     mla_buf_clear(&out);
-    out = run("exec", "tasks list --tasks tasks", 0);
+    out = command_run(f.root, "exec", "tasks list --tasks tasks", 0);
     assert_non_null(strstr(mla_buf_text(&out), "toy "));
     mla_buf_clear(&out);
 }
@@ -185,7 +163,7 @@ static const struct {
 static void odd_files_of_a_prepare_py(void **state) {
     (void)state;
     write_prepare("");
-    mla_buf out = run("exec", "tasks prepare toy --tasks tasks", 0);
+    mla_buf out = command_run(f.root, "exec", "tasks prepare toy --tasks tasks", 0);
     mla_buf_clear(&out);
     for (size_t i = 0; i < MLA_COUNT(odd); i++) {
         write_prepare(odd[i].change);
@@ -206,9 +184,9 @@ static void unusual_files_of_a_prepare_py_will_do(void **state) {
                         "open('data/test.csv', newline='', encoding='utf-8-sig')");
     char *wide = with(script, "import csv\n", "import csv\ncsv.field_size_limit(1 << 20)\n");
     fixture_write(f.dir, "env/train.py", wide);
-    mla_buf out = run("exec", "tasks prepare toy --tasks tasks", 0);
+    mla_buf out = command_run(f.root, "exec", "tasks prepare toy --tasks tasks", 0);
     mla_buf_clear(&out);
-    out = run("exec", "tasks check toy --tasks tasks --run trial", 0);
+    out = command_run(f.root, "exec", "tasks check toy --tasks tasks --run trial", 0);
     if (!strstr(mla_buf_text(&out), "toy: ok: starter 0.75")) fail_msg("%s", mla_buf_text(&out));
     mla_buf_clear(&out);
     free(wide);
@@ -268,13 +246,13 @@ static void what_a_killed_one_left_is_cleared(void **state) {
     for (size_t i = 0; i < MLA_COUNT(next); i++) {
         int running;
         pid_t pid = start_endless();
-        mla_buf out = run("exec", next[i], 0);
+        mla_buf out = command_run(f.root, "exec", next[i], 0);
         mla_buf_clear(&out);
         assert_int_equal(trials(&running), 1);
         kill(pid, SIGKILL);
         assert_int_equal(waitpid(pid, NULL, 0), pid);
         assert_int_equal(trials(&running), 1);
-        out = run("exec", next[i], 0);
+        out = command_run(f.root, "exec", next[i], 0);
         mla_buf_clear(&out);
         assert_int_equal(trials(&running), 0);
     }
@@ -291,7 +269,7 @@ static void a_full_disk_is_said_and_leaves_nothing(void **state) {
     char *before = mla_format("bwrap --bind / / --dev-bind /dev /dev --size 500000 --tmpfs %s/home "
                               "--chdir %s sh -c '\"$@\"; code=$?; find home -type f; exit $code' -",
                               f.root, f.root);
-    mla_buf out = run(before, "tasks prepare toy --tasks tasks", 1);
+    mla_buf out = command_run(f.root, before, "tasks prepare toy --tasks tasks", 1);
     const char *text = mla_buf_text(&out);
     if (!strstr(text, "mlagent: task toy: prepare.py: OSError: [Errno 28] No space left on device; "
                       "free some space and run the same command again")) fail_msg("%s", text);

@@ -1,37 +1,10 @@
 // `mlagent tasks vary` as a person runs it: variants of a toy task, run and scored in the sandbox,
 // checked like any task, made again, and removed.
-#include "toy_task.h"
+#include "command_fixture.h"
 
 #include "base/json.h"
 
 #define ROWS 240
-
-static mla_buf run(const fixture *f, const char *words, int status) {
-    mla_err err = {0};
-    mla_proc_result result;
-    mla_buf out;
-    mla_buf_init(&out, 1 << 22);
-    char *self = mla_fs_self_dir(), *python = toy_python();
-    char *line = mla_format("cd %s && exec %s/../mlagent tasks %s --tasks tasks --home home "
-                            "--python %s", f->root, self, words, python);
-    char *argv[] = {(char[]){"sh"}, (char[]){"-c"}, line, NULL};
-    assert_int_equal(mla_proc_run(argv, NULL, NULL, 200, &out, &result, &err), 0);
-    if (result.exit_code != status) {
-        fail_msg("%s: exit %d: %s", words, result.exit_code, mla_buf_text(&out));
-    }
-    free(line);
-    free(self);
-    free(python);
-    return out;
-}
-
-static void expect(const fixture *f, const char *words, int status, const char *what) {
-    mla_buf out = run(f, words, status);
-    if (!strstr(mla_buf_text(&out), what)) {
-        fail_msg("%s: no \"%s\" in: %s", words, what, mla_buf_text(&out));
-    }
-    mla_buf_clear(&out);
-}
 
 static const char script[] =
     "# Rows above a threshold.\n"
