@@ -4,6 +4,8 @@ from sklearn.linear_model import LogisticRegression
 
 df = pd.read_csv("data/train.csv")
 df_test = pd.read_csv("data/test.csv")
+print("rows to learn from:", len(df))
+print("rows to predict:", len(df_test))
 
 feature_cols = [c for c in df.columns if c not in ("id", "letter")]
 data = df[feature_cols].values / 15
