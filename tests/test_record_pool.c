@@ -103,10 +103,35 @@ static void test_trajectories_are_told_apart(void **state) {
             assert_string_equal(s.history[k].trajectory, s.history[s.n_history].trajectory);
         }
     }
-    mla_pool_state again = mla_pool_at(pool, 3);
+    mla_pool_state again = mla_pool_at(pool, 2);
     assert_true(stands_at(&again, "a", 4, 1));
     assert_string_equal(again.history[0].feedback, "x0 again");
     mla_pool_free(pool);
+}
+
+// Trajectories are recorded as they end: what is drawn must not depend on which was quicker.
+static void test_the_order_of_recording_is_no_matter(void **state) {
+    (void)state;
+    mla_pool *pools[2];
+    for (int turn = 0; turn < 2; turn++) {
+        mla_steps steps = {0};
+        for (int i = 0; i < 6; i++) {
+            int t = turn ? 5 - i : i;
+            char name[16];
+            snprintf(name, sizeof name, "t%d", t);
+            push(&steps, t % 2 ? "a" : "b", name, 0, 1, name);
+            push(&steps, t % 2 ? "a" : "b", name, 1, 1 + t / 4, "next");
+        }
+        pools[turn] = mla_pool_create_take(&steps, NULL, 0);
+    }
+    assert_int_equal(mla_pool_size(pools[0]), mla_pool_size(pools[1]));
+    for (size_t i = 0; i < mla_pool_size(pools[0]); i++) {
+        mla_pool_state p = mla_pool_at(pools[0], i), q = mla_pool_at(pools[1], i);
+        assert_string_equal(p.history[p.n_history].trajectory, q.history[q.n_history].trajectory);
+        assert_int_equal(p.n_history, q.n_history);
+    }
+    mla_pool_free(pools[0]);
+    mla_pool_free(pools[1]);
 }
 
 static void test_only_named_tasks(void **state) {
@@ -183,6 +208,7 @@ int main(void) {
         cmocka_unit_test(test_states_and_histories),
         cmocka_unit_test(test_equal_states_are_one),
         cmocka_unit_test(test_trajectories_are_told_apart),
+        cmocka_unit_test(test_the_order_of_recording_is_no_matter),
         cmocka_unit_test(test_only_named_tasks),
         cmocka_unit_test(test_sampling),
         cmocka_unit_test(test_families),

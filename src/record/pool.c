@@ -95,21 +95,26 @@ static int compare_kind(const mla_pool_state *p, const mla_pool_state *q) {
     return order;
 }
 
-// By kind, and the one recorded first before its equals. A state is the end of its history, and
-// all histories lie in one array, so that place orders states by recording.
-static int by_kind(const void *a, const void *b) {
-    const mla_pool_state *p = a, *q = b;
-    int order = compare_kind(p, q);
+// By trajectory, then step; by place where a name stands twice. Not by place alone: trajectories
+// are recorded as they end, which the machine's load decides, and equal seeds must draw equal
+// states. A state is the end of its history, and all histories lie in one array.
+static int compare_step(const mla_pool_state *p, const mla_pool_state *q) {
     const mla_step *x = p->history + p->n_history, *y = q->history + q->n_history;
+    int order = strcmp(x->trajectory, y->trajectory);
+    if (!order) order = (x->index > y->index) - (x->index < y->index);
     return order ? order : (x > y) - (x < y);
 }
 
-// By task, then in the order recorded.
+// By kind, and the one that is kept before its equals.
+static int by_kind(const void *a, const void *b) {
+    int order = compare_kind(a, b);
+    return order ? order : compare_step(a, b);
+}
+
 static int by_task(const void *a, const void *b) {
     const mla_pool_state *p = a, *q = b;
     int order = strcmp(p->task, q->task);
-    const mla_step *x = p->history + p->n_history, *y = q->history + q->n_history;
-    return order ? order : (x > y) - (x < y);
+    return order ? order : compare_step(p, q);
 }
 
 static void list_states(mla_pool *pool) {
